@@ -1,0 +1,65 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Swift 6 mode comes with the tools version; these are the stricter rules that the house adds to it.
+let settings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+
+let package = Package(
+    name: "aviary",
+    platforms: [.macOS(.v26)],
+    products: [
+        .executable(name: "aviary", targets: ["aviary"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    ],
+    targets: [
+        // Level 0: what is on the wire and in the files. Standard library only.
+        .target(name: "ZooKeeperProtocol", swiftSettings: settings),
+
+        // Level 1: files, over an injected disk.
+        .target(name: "AviaryStorage", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
+
+        // Level 2: the state machine: tree, watches, sessions, requests.
+        .target(name: "AviaryCore", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
+
+        // Level 3: sockets, threads, real disk, configuration.
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+        .target(
+            name: "AviaryServer",
+            dependencies: ["AviaryCore", "AviaryStorage", "ZooKeeperProtocol", "CZlib", nio, nioPosix, logging],
+            swiftSettings: settings),
+
+        // Level 4: the command line.
+        .executableTarget(
+            name: "aviary",
+            dependencies: [
+                "AviaryServer", logging,
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings),
+
+        .testTarget(
+            name: "ZooKeeperProtocolTests", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
+        .testTarget(
+            name: "AviaryStorageTests", dependencies: ["AviaryStorage", "ZooKeeperProtocol"],
+            swiftSettings: settings),
+        .testTarget(
+            name: "AviaryCoreTests", dependencies: ["AviaryCore", "ZooKeeperProtocol"], swiftSettings: settings),
+        .testTarget(
+            name: "AviaryServerTests",
+            dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix],
+            swiftSettings: settings),
+        .testTarget(name: "TidyTests", swiftSettings: settings),
+    ]
+)

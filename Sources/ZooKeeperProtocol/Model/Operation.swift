@@ -1,0 +1,40 @@
+/// What a request asks for: the opcodes of the wire (docs/protocol/client-protocol.md section 4.3).
+///
+/// Every case is switched over without `default:`, so that the compiler names each place a new one needs.
+@frozen
+package enum Operation: Int32, Sendable, CaseIterable {
+    case create = 1
+    case delete = 2
+    case exists = 3
+    case getData = 4
+    case setData = 5
+    case getACL = 6
+    case setACL = 7
+    case getChildren = 8
+    case sync = 9
+    case ping = 11
+    case getChildren2 = 12
+    /// Only inside a multi.
+    case check = 13
+    case multi = 14
+    case create2 = 15
+    case reconfig = 16
+    case checkWatches = 17
+    case removeWatches = 18
+    case createContainer = 19
+    case deleteContainer = 20
+    case createTTL = 21
+    case multiRead = 22
+    case auth = 100
+    case setWatches = 101
+    case sasl = 102
+    case getEphemerals = 103
+    case getAllChildrenNumber = 104
+    case setWatches2 = 105
+    case addWatch = 106
+    case whoAmI = 107
+    case createSession = -10
+    case closeSession = -11
+    /// A transaction that records a refused write.
+    case error = -1
+}

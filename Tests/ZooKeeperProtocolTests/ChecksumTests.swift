@@ -1,0 +1,38 @@
+import Testing
+import ZooKeeperProtocol
+
+@Suite("Checksums")
+struct ChecksumTests {
+    @Test("CRC-32 has the published check value, whole and in pieces")
+    func crc32() {
+        let bytes = Array("123456789".utf8)
+        #expect(bytes.withUnsafeBytes { CRC32.update(0, $0) } == 0xCBF4_3926)
+        let long = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
+        let whole = long.withUnsafeBytes { CRC32.update(0, $0) }
+        for cut in [1, 15, 16, 17, 500, 999] {
+            let first = long[..<cut].withUnsafeBytes { CRC32.update(0, $0) }
+            #expect(long[cut...].withUnsafeBytes { CRC32.update(first, $0) } == whole)
+        }
+    }
+
+    @Test("Adler-32 has the published check value and does not overflow on long runs of 0xff")
+    func adler32() {
+        #expect(Array("Wikipedia".utf8).withUnsafeBytes { Adler32.update(Adler32.initial, $0) } == 0x11E6_0398)
+        let bytes = [UInt8](repeating: 0xff, count: 100_003)
+        var low: UInt32 = 1
+        var high: UInt32 = 0
+        for byte in bytes {
+            low = (low + UInt32(byte)) % 65521
+            high = (high + low) % 65521
+        }
+        #expect(bytes.withUnsafeBytes { Adler32.update(Adler32.initial, $0) } == high << 16 | low)
+    }
+
+    @Test("The digest of a fresh tree is the one that Apache's servers compute")
+    func freshTree() {
+        let root = [UInt8]().withUnsafeBytes { NodeDigest.prefix(path: $0, data: $0) }
+        let system = Array("/zookeeper".utf8).withUnsafeBytes { NodeDigest.prefix(path: $0, data: nil) }
+        let sum = NodeDigest.value(prefix: root, stat: .zero) &+ NodeDigest.value(prefix: system, stat: .zero)
+        #expect(sum == 0x51c6_d660)
+    }
+}
