@@ -10,6 +10,7 @@ let settings: [SwiftSetting] = [
 
 let nio = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 
 let package = Package(
@@ -22,6 +23,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
     ],
     targets: [
         // Level 0: what is on the wire and in the files. Standard library only.
@@ -37,7 +39,7 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
         .target(
             name: "AviaryServer",
-            dependencies: ["AviaryCore", "AviaryStorage", "ZooKeeperProtocol", "CZlib", nio, nioPosix, logging],
+            dependencies: ["AviaryCore", "AviaryStorage", "ZooKeeperProtocol", "CZlib", nio, nioPosix, logging, crypto],
             swiftSettings: settings),
 
         // Level 4: the command line.
