@@ -1,0 +1,224 @@
+"""Runs the test suite: the release build, the Swift tests, then the checks with real clients of Tests/Clients.
+
+Called by scripts/test, whose first lines say how.
+"""
+import argparse
+import concurrent.futures
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import needs  # noqa: E402
+from harness import BINARY, ROOT  # noqa: E402
+
+PURE_TESTS = ["ZooKeeperProtocolTests", "AviaryStorageTests", "AviaryCoreTests", "TidyTests"]
+CLIENTS = os.path.join(ROOT, "Tests", "Clients")
+
+
+class ClientCheck:
+    """One script of Tests/Clients: its name, what it needs from outside, and the seconds after which it is ended."""
+
+    def __init__(self, name, script, needs=(), limit=300):
+        self.name, self.script, self.needs, self.limit = name, script, needs, limit
+
+
+# The longest first: two run at a time.
+CHECKS = [
+    ClientCheck("golden-client", "golden_client.py"),
+    ClientCheck("golden-disk", "golden_disk.py"),
+]
+
+
+class Totals:
+    """What is told in the last line."""
+
+    def __init__(self):
+        self.passed, self.failed, self.left_out = 0, 0, []
+
+    def add(self, passed, failed):
+        self.passed += passed
+        self.failed += failed
+
+    def line(self):
+        return "%d passed, %d failed" % (self.passed, self.failed) + (
+            ", %d left out" % len(self.left_out) if self.left_out else "")
+
+
+OUTPUT = threading.Lock()
+
+
+def say(text):
+    with OUTPUT:
+        print("== " + text, flush=True)
+
+
+def swift(arguments, log, title):
+    """Runs swift with its output in `log`; returns its exit code and what it printed."""
+    say(title)
+    with open(log, "w", errors="replace") as out:
+        code = subprocess.run(["swift"] + arguments, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out,
+                              stderr=subprocess.STDOUT).returncode
+    with open(log, errors="replace") as text:
+        return code, text.read()
+
+
+def build(work, totals):
+    start = time.monotonic()
+    code, text = swift(["build", "-c", "release", "--product", "aviary"], os.path.join(work, "build.log"),
+                       "building the release executable")
+    if code:
+        totals.add(0, 1)
+        print(tail(text, 40))
+        say("build: failed")
+    else:
+        say("build: done (%d s)" % (time.monotonic() - start))
+    return code == 0
+
+
+def swift_tests(work, totals, pure=False):
+    """Runs `swift test`, all of it or the pure targets, and counts its tests."""
+    title = "swift tests" + (" of the pure targets" if pure else "")
+    start = time.monotonic()
+    arguments, clock = ["build", "--build-tests"], time.monotonic()
+    code, text = swift(arguments, os.path.join(work, "build-tests.log"), "building the Swift tests")
+    if code:
+        totals.add(0, 1)
+        print(tail(text, 40))
+        say("%s: do not build" % title)
+        return
+    say("building the Swift tests: done (%d s)" % (time.monotonic() - clock))
+    arguments, clock = ["test", "--skip-build"], time.monotonic()
+    if pure:
+        arguments += ["--filter", "^(%s)\\." % "|".join(PURE_TESTS)]
+    code, text = swift(arguments, os.path.join(work, "swift-test.log"), title)
+    passed, failed = count_swift_tests(text)
+    if code and not failed:
+        failed = 1                                             # a test process that died tells no totals
+    if not code and not passed:
+        failed += 1
+        print("no Swift test ran")
+    if failed:
+        print("\n".join(line for line in text.splitlines() if re.match(r"\s*(✘|↳|\[FAIL\]|\*\*\* |error:|Fatal)", line))
+              or tail(text, 40))
+    totals.add(passed, failed)
+    say("%s: %d passed, %d failed (%d s)" % (title, passed, failed, time.monotonic() - clock))
+
+
+def count_swift_tests(text):
+    """Passed and failed tests in what Swift Testing printed (test functions, not suites)."""
+    total = sum(int(n) for n in re.findall(r"Test run with (\d+) tests?\b", text))
+    failed = len(re.findall(r"^\S+ +Test (?!run with |case )[^\n]* failed after ", text, re.M))
+    skipped = len(re.findall(r"^\S+ +Test (?!run with |case )[^\n]* skipped", text, re.M))
+    return max(total - failed - skipped, 0), failed
+
+
+def tail(text, lines):
+    return "\n".join(text.rstrip().splitlines()[-lines:])
+
+
+def run_check(check, work, keep):
+    """Runs one check to its end or its limit; returns (passed, failed)."""
+    directory = os.path.join(work, check.name)
+    os.makedirs(directory, exist_ok=True)
+    command = [sys.executable, os.path.join(CLIENTS, check.script), "--server", "aviary",
+               "--work", os.path.join(directory, "work")] + (["--keep"] if keep else [])
+    start, log = time.monotonic(), os.path.join(directory, "output")
+    with open(log, "w") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                   start_new_session=True)
+        try:
+            process.wait(check.limit)
+            late = False
+        except subprocess.TimeoutExpired:
+            late = True
+            process.send_signal(signal.SIGTERM)                 # the check ends its servers and tells its totals
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)          # the group this runner gave it
+                process.wait()
+    with open(log, errors="replace") as text:
+        output = text.read()
+    found = re.findall(r"^(\d+) passed, (\d+) failed", output, re.M)
+    passed, failed = (int(found[-1][0]), int(found[-1][1])) if found else (0, 1)
+    if (process.returncode or late) and not failed:
+        failed = 1
+    with OUTPUT:
+        if failed:
+            print("\n".join(line for line in output.splitlines() if not line.startswith("ok "))
+                  + ("\n  ended after its limit of %d s" % check.limit if late else "")
+                  + ("" if found else "\n  the check told no totals; exit code %s" % process.returncode))
+        print("== %s: %d passed, %d failed (%d s)%s" % (check.name, passed, failed, time.monotonic() - start,
+                                                       "; files: " + directory if failed or keep else ""), flush=True)
+    return passed, failed
+
+
+def run_checks(checks, work, totals, keep, jobs):
+    missing = needs.provide({n for c in checks for n in c.needs}, say)
+    runnable = []
+    for check in checks:
+        lacking = [missing[n] for n in check.needs if n in missing]
+        if lacking:
+            totals.left_out.append(check.name)
+            say("%s: left out, for want of %s" % (check.name, "; ".join(lacking)))
+        else:
+            runnable.append(check)
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        for passed, failed in pool.map(lambda c: run_check(c, work, keep), runnable):
+            totals.add(passed, failed)
+
+
+def main():
+    steps = ["swift"] + [c.name for c in CHECKS]
+    parser = argparse.ArgumentParser(prog="scripts/test", description="The tests of Aviary.")
+    parser.add_argument("--quick", action="store_true", help="the pure Swift tests alone")
+    parser.add_argument("--only", action="append", metavar="NAME", help="one step or check; repeatable")
+    parser.add_argument("--list", action="store_true", help="name the steps and checks")
+    parser.add_argument("--keep", action="store_true", help="keep the work directories")
+    parser.add_argument("--no-build", action="store_true", help="take the release executable as it is")
+    parser.add_argument("--jobs", type=int, default=2, help="client checks at a time (default 2)")
+    arguments = parser.parse_args()
+    if arguments.list:
+        print("\n".join(steps))
+        return 0
+    for name in arguments.only or []:
+        if name not in steps:
+            parser.error("no step or check is called %s; there are: %s" % (name, ", ".join(steps)))
+
+    start, totals = time.monotonic(), Totals()
+    work = tempfile.mkdtemp(prefix="aviary-test-")
+    chosen = [c for c in CHECKS if not arguments.only or c.name in arguments.only]
+    if arguments.quick:
+        swift_tests(work, totals, pure=True)
+    else:
+        built = True
+        if chosen and not arguments.no_build:
+            built = build(work, totals)
+        if not arguments.only or "swift" in arguments.only:
+            swift_tests(work, totals)
+        if chosen and built and os.path.exists(BINARY):
+            run_checks(chosen, work, totals, arguments.keep, max(1, arguments.jobs))
+        elif chosen:
+            totals.left_out += [c.name for c in chosen]
+            say("left out, for want of an executable: " + ", ".join(c.name for c in chosen))
+    if totals.left_out and os.environ.get("CI") == "true":
+        say("with CI=true nothing may be left out: " + ", ".join(totals.left_out))
+        totals.failed += len(totals.left_out)
+    if arguments.keep or totals.failed:
+        say("work directory: " + work)
+    else:
+        shutil.rmtree(work, ignore_errors=True)
+    say("took %d s" % (time.monotonic() - start))
+    print(totals.line(), flush=True)
+    return 1 if totals.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
