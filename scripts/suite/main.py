@@ -33,6 +33,8 @@ class ClientCheck:
 CHECKS = [
     ClientCheck("golden-client", "golden_client.py"),
     ClientCheck("golden-disk", "golden_disk.py"),
+    ClientCheck("kazoo", "kazoo_operations.py", ["kazoo"]),
+    ClientCheck("kazoo-recipes", "kazoo_recipes.py", ["kazoo"]),
 ]
 
 
