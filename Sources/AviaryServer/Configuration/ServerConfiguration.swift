@@ -1,6 +1,6 @@
 /// Everything a standalone server can be told, typed and validated.
 ///
-/// A value of this type is always usable: `ServerConfiguration.read` (ConfigurationReader.swift) refuses what it cannot
+/// A value of this type is always usable: `ServerConfiguration.read` refuses what it cannot
 /// represent, so that nothing behind it has to look at text again. Every property names the `zoo.cfg` key that sets it.
 ///
 /// - Source: `docs/protocol/quorum-protocol.md` section 2 for keys, defaults and ranges.
@@ -15,9 +15,6 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var features = Features()
     package var containers = Containers()
     package var fourLetterWords = FourLetterWords()
-
-    /// The text of the configuration file as it was read, empty if there was none; for the administrator who asks.
-    package var initialText = ""
 
     package init() {}
 

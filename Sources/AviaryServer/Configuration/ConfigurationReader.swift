@@ -1,0 +1,466 @@
+/// A setting from the command line: it goes through the same table as a line of the file, and wins over it.
+package struct ConfigurationOverride: Sendable, Equatable {
+    package var key: String
+    package var value: String
+    /// How the person gave it, for messages: `--port`.
+    package var origin: String
+
+    package init(key: String, value: String, origin: String) {
+        self.key = key
+        self.value = value
+        self.origin = origin
+    }
+}
+
+/// The text of a configuration file, and the name to call it by.
+package struct ConfigurationText: Sendable, Equatable {
+    package var name: String
+    package var text: String
+
+    package init(name: String, text: String) {
+        self.name = name
+        self.text = text
+    }
+}
+
+/// Why a file that a configuration names could not be read.
+package struct UnreadableFile: Error, Sendable, Equatable {
+    /// Continues "cannot be read: …".
+    package var reason: String
+
+    package init(reason: String) {
+        self.reason = reason
+    }
+}
+
+extension ServerConfiguration {
+    /// Reads a `zoo.cfg` with Apache's meaning.
+    ///
+    /// - Parameter fileName: how messages call the file.
+    package static func parse(
+        text: String,
+        fileName: String
+    ) throws(ConfigurationError) -> (configuration: ServerConfiguration, notes: [ConfigurationNote]) {
+        try read(file: ConfigurationText(name: fileName, text: text))
+    }
+
+    /// Reads a configuration from a file, from the command line, or from both.
+    ///
+    /// Without a file the defaults are those of somebody who tries the server: loopback addresses, `aviary-data`.
+    ///
+    /// - Parameter openDynamicFile: gives the text of the file that `dynamicConfigFile` names.
+    /// - Throws: all problems at once, in the order of the file.
+    package static func read(
+        file: ConfigurationText?,
+        overrides: [ConfigurationOverride] = [],
+        openDynamicFile: (String) throws(UnreadableFile) -> String = { _ throws(UnreadableFile) in
+            throw UnreadableFile(reason: "files cannot be opened here")
+        }
+    ) throws(ConfigurationError) -> (configuration: ServerConfiguration, notes: [ConfigurationNote]) {
+        var reader = ConfigurationReader(file: file)
+        reader.take(overrides: overrides)
+        reader.enter()
+        reader.takeMembers(openDynamicFile: openDynamicFile)
+        let configuration = reader.finish()
+        guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+        return (configuration, reader.notes)
+    }
+}
+
+/// Walks the settings in the order in which they were given, and gathers what is wrong with them.
+struct ConfigurationReader {
+    /// A line or a flag.
+    private struct Assignment {
+        var key: ConfigurationKey
+        /// The key as it was written.
+        var spelling: String
+        var value: String
+        var source: Source
+
+        /// What makes two of them the same setting.
+        var identity: String { key.isFamily ? spelling.withoutPropertyPrefix : key.name }
+
+        /// For messages.
+        var shown: String { "\(spelling)=\(key.isSecret ? "(hidden)" : value)" }
+    }
+
+    private enum Source: Equatable {
+        case line(Int)
+        case flag(String)
+    }
+
+    private(set) var problems: [ConfigurationError.Problem] = []
+    private(set) var notes: [ConfigurationNote] = []
+
+    private let fileName: String?
+    private var assignments: [Assignment] = []
+    private var draft = ConfigurationDraft()
+    private var members: [EnsembleMember] = []
+    private var placeOfMembers: String?
+
+    init(file: ConfigurationText?) {
+        fileName = file?.name
+        guard let file else { return }
+        let properties = PropertiesFile(file.text)
+        for line in properties.malformed {
+            report(.line(line.line), "\(line.text): allowed behind \\u are four hexadecimal digits")
+        }
+        for property in properties.properties {
+            take(property.key, property.value, from: .line(property.line))
+        }
+    }
+
+    mutating func take(overrides: [ConfigurationOverride]) {
+        for override in overrides {
+            take(override.key, override.value, from: .flag(override.origin))
+        }
+    }
+
+    private mutating func take(_ spelling: String, _ value: String, from source: Source) {
+        guard let key = KeyTable.key(named: spelling) else { return reportUnknown(spelling, source) }
+        let assignment = Assignment(key: key, spelling: spelling, value: value, source: source)
+        if let index = assignments.firstIndex(where: { $0.identity == assignment.identity }) {
+            let earlier = assignments.remove(at: index)
+            if case .line = source {
+                note(.warning, source, "\(spelling) is set again, and \(describe(earlier.source)) has no effect")
+            }
+        }
+        assignments.append(assignment)
+    }
+
+    /// Apache makes a property of any key and says nothing; on a command line an unknown one can only be a mistake.
+    private mutating func reportUnknown(_ spelling: String, _ source: Source) {
+        let names = KeyTable.all.flatMap { [$0.isFamily ? $0.name + "N" : $0.name] + $0.documentedNames }
+        let hint =
+            Spelling.nearest(to: spelling.withoutPropertyPrefix, among: names).map { "; did you mean \($0)?" } ?? ""
+        switch source {
+        case .line: note(.warning, source, "\(spelling) is not a key of ZooKeeper and has no effect\(hint)")
+        case .flag: report(source, "\(spelling) is not a key of ZooKeeper\(hint)")
+        }
+    }
+}
+
+// MARK: - Entering values
+
+extension ConfigurationReader {
+    /// Enters every value into the draft.
+    mutating func enter() {
+        var withoutEffect: [(source: String, reason: String, keys: [String])] = []
+        for assignment in assignments {
+            noteSpelling(of: assignment)
+            switch assignment.key.respond(assignment.value, &draft) {
+            case .taken: break
+            case .cautioned(let caution): note(.warning, assignment.source, "\(assignment.shown): \(caution)")
+            case .invalid: report(assignment.source, "\(assignment.shown): allowed is \(assignment.key.allowed)")
+            case .refused(let reason): report(assignment.source, "\(assignment.shown) is refused: \(reason)")
+            case .withoutEffect(let reason):
+                let source = name(of: assignment.source)
+                if let index = withoutEffect.firstIndex(where: { $0.source == source && $0.reason == reason }) {
+                    withoutEffect[index].keys.append(assignment.spelling)
+                } else {
+                    withoutEffect.append((source, reason, [assignment.spelling]))
+                }
+            }
+        }
+        for group in withoutEffect {
+            let keys = group.keys.joined(separator: ", ")
+            notes.append(
+                ConfigurationNote(.info, "\(group.source): accepted without effect: \(keys) (\(group.reason))")
+            )
+        }
+    }
+
+    /// Says where Apache would not have taken a key by this name.
+    private mutating func noteSpelling(of assignment: Assignment) {
+        guard case .line = assignment.source else { return }
+        let (key, spelling) = (assignment.key, assignment.spelling)
+        let bare = spelling.withoutPropertyPrefix
+        if key.documentedNames.contains(bare) {
+            note(
+                .info,
+                assignment.source,
+                "\(spelling) is taken as \(key.name); Apache documents the first name, but its zoo.cfg takes only the "
+                    + "second"
+            )
+        } else if key.isFlagOnly {
+            note(
+                .info,
+                assignment.source,
+                "\(spelling) is taken from this file; Apache takes it only as a flag of the Java virtual machine"
+            )
+        } else if bare != spelling {
+            note(.info, assignment.source, "\(spelling) is taken as \(bare); Apache's zoo.cfg takes only the second")
+        }
+    }
+
+    /// Reads the `server.N` lines, from this file or from the dynamic one, and refuses what needs an ensemble.
+    mutating func takeMembers(openDynamicFile: (String) throws(UnreadableFile) -> String) {
+        let lines = assignments.filter { $0.key.name == "server." }
+        if let dynamic = assignments.first(where: { $0.key.name == "dynamicConfigFile" }) {
+            for line in lines + assignments.filter({ ["group.", "weight."].contains($0.key.name) }) {
+                report(line.source, "\(line.shown): with dynamicConfigFile this belongs into that file")
+            }
+            takeDynamicFile(dynamic, openDynamicFile)
+        } else {
+            for line in lines {
+                take(member: line.spelling.withoutPropertyPrefix, line.value, at: place(of: line.source))
+            }
+        }
+        guard let reason = EnsembleRefusal.reason(members: members, isStandaloneEnabled: draft.isStandaloneEnabled)
+        else {
+            return
+        }
+        let place = placeOfMembers ?? place(of: source(of: "standaloneEnabled"))
+        problems.append(ConfigurationError.Problem(place: place, text: reason))
+    }
+
+    private mutating func takeDynamicFile(
+        _ dynamic: Assignment,
+        _ open: (String) throws(UnreadableFile) -> String
+    ) {
+        guard let path = draft.dynamicConfigurationFile else { return }
+        let text: String
+        do {
+            text = try open(path)
+        } catch {
+            return report(dynamic.source, "\(dynamic.shown): the file cannot be read: \(error.reason)")
+        }
+        let file = PropertiesFile(text)
+        for property in file.properties {
+            let place = "\(path):\(property.line)"
+            if property.key.hasPrefix("server.") {
+                take(member: property.key, property.value, at: place)
+            } else if !property.key.hasPrefix("group") && !property.key.hasPrefix("weight") {
+                let text = "\(property.key): allowed in a dynamic file are server.N, group.N and weight.N"
+                problems.append(ConfigurationError.Problem(place: place, text: text))
+            }
+        }
+        for line in file.malformed {
+            let text = "\(line.text): allowed behind \\u are four hexadecimal digits"
+            problems.append(ConfigurationError.Problem(place: "\(path):\(line.line)", text: text))
+        }
+    }
+
+    private mutating func take(member key: String, _ value: String, at place: String) {
+        do {
+            let member = try EnsembleMember(number: String(key.dropFirst("server.".count)), value: value)
+            members.append(member)
+            placeOfMembers = placeOfMembers ?? place
+        } catch {
+            let text = "\(key)=\(value): \(error.text); allowed is \(EnsembleMember.form)"
+            problems.append(ConfigurationError.Problem(place: place, text: text))
+        }
+    }
+}
+
+// MARK: - What depends on more than one value
+
+extension ConfigurationReader {
+    /// Fills in the defaults that depend on other values, and checks what only fits together.
+    mutating func finish() -> ServerConfiguration {
+        finishListener()
+        finishSessions()
+        finishStorage()
+        finishAccess()
+        finishFourLetterWords()
+        draft.configuration.limits.extraRecordSize =
+            draft.extraRecordSize ?? max(draft.configuration.limits.maximumPacketSize, 1_024)
+        draft.configuration.connectionThrottle.globalSessionWeight = weight(
+            draft.globalSessionWeight,
+            key: "connection_throttle_global_session_weight"
+        )
+        draft.configuration.connectionThrottle.renewSessionWeight = weight(
+            draft.renewSessionWeight,
+            key: "connection_throttle_renew_session_weight"
+        )
+        return draft.configuration
+    }
+
+    private mutating func finishListener() {
+        takeClientAddressOfMember()
+        if let addresses = draft.clientAddresses {
+            draft.configuration.clients.addresses =
+                addresses.contains(where: ListenAddress.isWildcard) ? .all : .only(addresses)
+        } else {
+            draft.configuration.clients.addresses = fileName == nil ? .loopback : .all
+        }
+        if let port = draft.clientPort {
+            draft.configuration.clients.port = port
+        } else if fileName != nil, source(of: "clientPort") == nil {
+            report(
+                source(of: "clientPortAddress"),
+                "clientPort is not set, so that no client could connect; add a line such as clientPort=2181"
+            )
+        }
+    }
+
+    /// A single `server.N` line may carry the client port; a static one beside it has to agree, as in Apache.
+    private mutating func takeClientAddressOfMember() {
+        guard members.count == 1, let member = members.first, let port = member.clientPort else { return }
+        let host = member.clientHost ?? "0.0.0.0"
+        if case .line(_)? = source(of: "clientPort"), let other = draft.clientPort, other != port {
+            report(
+                source(of: "clientPort"),
+                "clientPort=\(other) differs from the client port \(port) of server.\(member.id); keep one of them"
+            )
+        }
+        if case .line(_)? = source(of: "clientPortAddress"), let others = draft.clientAddresses,
+            !others.contains(where: ListenAddress.isWildcard), others != [host]
+        {
+            report(
+                source(of: "clientPortAddress"),
+                "clientPortAddress=\(others.joined(separator: ",")) differs from the client address \(host) of "
+                    + "server.\(member.id); keep one of them"
+            )
+        }
+        draft.clientPort = isFlag("clientPort") ? draft.clientPort : port
+        draft.clientAddresses = isFlag("clientPortAddress") ? draft.clientAddresses : [host]
+    }
+
+    private mutating func finishSessions() {
+        let tick = draft.tickTimeMilliseconds ?? (fileName == nil ? 2_000 : 3_000)
+        let least = draft.minimumSessionTimeout == -1 ? 2 * tick : draft.minimumSessionTimeout
+        let most = draft.maximumSessionTimeout == -1 ? 20 * tick : draft.maximumSessionTimeout
+        if least > most {
+            let text =
+                "minSessionTimeout \(least) is above maxSessionTimeout \(most); they are two and twenty ticks of "
+                + "\(tick) ms unless they are set"
+            report(
+                source(of: "minSessionTimeout") ?? source(of: "maxSessionTimeout"),
+                text
+            )
+        }
+        draft.configuration.sessions.tickTime = .milliseconds(tick)
+        draft.configuration.sessions.minimumTimeout = .milliseconds(least)
+        draft.configuration.sessions.maximumTimeout = .milliseconds(most)
+    }
+
+    private mutating func finishStorage() {
+        if let directory = draft.dataDirectory {
+            draft.configuration.storage.dataDirectory = directory
+        } else if fileName != nil, source(of: "dataDir") == nil {
+            report(nil, "dataDir is not set; add a line such as dataDir=/var/lib/zookeeper")
+        }
+        draft.configuration.storage.logDirectory =
+            draft.logDirectory ?? draft.configuration.storage.dataDirectory
+        draft.configuration.storage.flushDelay = .milliseconds(draft.flushDelayMilliseconds)
+        draft.configuration.storage.maximumQueuePollTime =
+            draft.queuePollTime ?? .milliseconds(draft.flushDelayMilliseconds / 3)
+        if draft.purgeInterval > .zero {
+            draft.configuration.storage.purge = Purge(
+                interval: draft.purgeInterval,
+                retainedSnapshots: draft.retainedSnapshots
+            )
+        } else {
+            draft.configuration.storage.purge = nil
+            note(
+                .info,
+                source(of: "autopurge.purgeInterval"),
+                "automatic purge is off: old snapshots and logs stay until somebody deletes them"
+            )
+        }
+    }
+
+    private typealias Purge = ServerConfiguration.Purge
+
+    private mutating func finishAccess() {
+        guard draft.isAuthenticationEnforced else { return }
+        let access = draft.configuration.access
+        var available = ["ip"]
+        if access.isDigestEnabled { available.append("digest") }
+        if access.isEnsembleSchemeEnabled { available.append("ensemble") }
+        let source = source(of: "enforce.auth.schemes") ?? source(of: "enforce.auth.enabled")
+        if draft.enforcedSchemes.isEmpty {
+            report(
+                source,
+                "enforce.auth.enabled=true needs the schemes to ask for; add a line such as enforce.auth.schemes=digest"
+            )
+        }
+        for scheme in draft.enforcedSchemes where !available.contains(scheme) {
+            report(
+                source,
+                "enforce.auth.schemes: the scheme \(scheme) is not available; allowed are "
+                    + available.joined(separator: ", ")
+            )
+        }
+        draft.configuration.access.enforcedSchemes = draft.enforcedSchemes
+    }
+
+    private mutating func finishFourLetterWords() {
+        let all = ServerConfiguration.FourLetterWords.all
+        if let words = draft.fourLetterWords {
+            for word in words where word != "*" && !all.contains(word) {
+                let hint = Spelling.nearest(to: word, among: all.sorted()).map { "; did you mean \($0)?" } ?? ""
+                note(
+                    .warning,
+                    source(of: "4lw.commands.whitelist"),
+                    "\(word) is not a four letter word of ZooKeeper\(hint)"
+                )
+            }
+            draft.configuration.fourLetterWords.allowed = words.contains("*") ? all : all.intersection(words)
+        }
+        // Scripts of Apache's own depend on these two, whatever the list says.
+        draft.configuration.fourLetterWords.allowed.insert("srvr")
+        if draft.configuration.features.readOnlyMode {
+            draft.configuration.fourLetterWords.allowed.insert("isro")
+        }
+    }
+
+    /// A session that is not local costs at least what a local one does.
+    private mutating func weight(_ weight: Int, key: String) -> Int {
+        let least = draft.configuration.connectionThrottle.localSessionWeight
+        guard weight < least else { return weight }
+        let source = source(of: key) ?? source(of: "connection_throttle_local_session_weight")
+        note(.warning, source, "\(key) \(weight) is below the weight of a local session; \(least) is used")
+        return least
+    }
+}
+
+// MARK: - Places
+
+extension ConfigurationReader {
+    private mutating func report(_ source: Source?, _ text: String) {
+        problems.append(ConfigurationError.Problem(place: place(of: source), text: text))
+    }
+
+    private mutating func note(_ severity: ConfigurationNote.Severity, _ source: Source?, _ text: String) {
+        notes.append(ConfigurationNote(severity, "\(place(of: source)): \(text)"))
+    }
+
+    private func source(of key: String) -> Source? {
+        assignments.last { $0.key.name == key }?.source
+    }
+
+    private func isFlag(_ key: String) -> Bool {
+        if case .flag(_)? = source(of: key) { true } else { false }
+    }
+
+    /// `zoo.cfg:12`, `--port`, or the file alone for what is nowhere.
+    private func place(of source: Source?) -> String {
+        switch source {
+        case .line(let line): "\(fileName ?? "configuration"):\(line)"
+        case .flag(let origin): origin
+        case nil: fileName ?? "configuration"
+        }
+    }
+
+    private func name(of source: Source) -> String {
+        switch source {
+        case .line: fileName ?? "configuration"
+        case .flag(let origin): origin
+        }
+    }
+
+    private func describe(_ source: Source) -> String {
+        switch source {
+        case .line(let line): "line \(line)"
+        case .flag(let origin): origin
+        }
+    }
+}
+
+extension String {
+    fileprivate var withoutPropertyPrefix: String {
+        hasPrefix(KeyTable.prefix) ? String(dropFirst(KeyTable.prefix.count)) : self
+    }
+}
