@@ -1,0 +1,239 @@
+package import ZooKeeperProtocol
+
+/// Writes one snapshot, piece by piece as the tree is walked (docs/protocol/disk-format.md section 4).
+///
+/// The file has another name until it is complete and on disk, so a snapshot is either whole or not there. Memory is
+/// bounded: pieces go to the disk as they come.
+///
+/// Calls in order: `begin`, `append` any number of times, `finish`; `abandon` at any time, and after every error. An
+/// error costs this snapshot and nothing else, the log goes on; what it says about the disk is for the caller to judge.
+package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
+    private let disk: D
+    private let directory: String
+    private let compression: SnapshotCompression
+    private let gzip: Gzip
+    private let syncEveryBytes: Int64
+
+    private var state = State.idle
+    /// What is not written yet; as it is in the file when nothing is packed.
+    private var pending = JuteWriter(capacity: SnapshotWriterLimits.pieceBytes + (64 << 10))
+    /// Up to here `adler` covers `pending`.
+    private var sealed = 0
+    private var adler = Adler32.initial
+    private var packed = JuteWriter(capacity: 64 << 10)
+    private var packer: (any StreamCompressor)?
+    private var offset: Int64 = 0
+    private var syncedOffset: Int64 = 0
+
+    private enum State {
+        case idle
+        case writing(file: D.File, zxid: Zxid)
+    }
+
+    /// - Parameters:
+    ///   - directory: the `version-2` folder of `dataDir`.
+    ///   - gzip: used with `.gzip` only.
+    ///   - syncEveryBytes: how much may wait for the disk. A whole large file in one sync would hold up those of the
+    ///     log for as long.
+    package init(
+        disk: D,
+        directory: String,
+        compression: SnapshotCompression = .none,
+        gzip: Gzip,
+        syncEveryBytes: Int64 = 32 << 20
+    ) {
+        self.disk = disk
+        self.directory = directory
+        self.compression = compression
+        self.gzip = gzip
+        self.syncEveryBytes = syncEveryBytes
+    }
+
+    /// Starts a snapshot of the state after `zxid`.
+    ///
+    /// - Parameters:
+    ///   - sessions: with their timeouts in milliseconds.
+    ///   - acls: the table that nodes refer to.
+    package mutating func begin(
+        zxid: Zxid,
+        sessions: [(SessionID, Int32)],
+        acls: [(Int64, [ACL])]
+    ) throws(StorageError) {
+        guard case .idle = state else { return invariant(false, "a snapshot is being written already") }
+        do { packer = try makePacker() } catch { throw compressionFailed(error, zxid) }
+        let file: D.File
+        do { file = try disk.open(unfinishedPath(zxid), .replace) } catch { throw .snapshotFailed(error) }
+        state = .writing(file: file, zxid: zxid)
+        pending.removeAll(keeping: pending.count)
+        packed.removeAll()
+        sealed = 0
+        adler = Adler32.initial
+        offset = 0
+        syncedOffset = 0
+
+        pending.int32(SnapshotFormat.magic)
+        pending.int32(SnapshotFormat.version)
+        pending.int64(SnapshotFormat.dbid)
+        pending.int32(Int32(truncatingIfNeeded: sessions.count))
+        for (session, timeout) in sessions {
+            pending.int64(session.rawValue)
+            pending.int32(timeout)
+            try writePieces(to: file)
+        }
+        pending.int32(Int32(truncatingIfNeeded: acls.count))
+        for (id, acl) in acls {
+            pending.int64(id)
+            ACL.write(acl, to: &pending)
+            try writePieces(to: file)
+        }
+    }
+
+    /// Adds nodes, parents before children, the root first with the path "".
+    ///
+    /// - Parameter nodes: any number of whole nodes as `SnapshotNode.write` writes them; copied.
+    package mutating func append(nodes: UnsafeRawBufferPointer) throws(StorageError) {
+        guard case .writing(let file, _) = state else { return invariant(false, "no snapshot is being written") }
+        pending.raw(nodes)
+        try writePieces(to: file)
+    }
+
+    /// Ends the nodes, seals the file, and gives it its name once it is on disk.
+    ///
+    /// - Parameters:
+    ///   - digest: the tree digest after the snapshot's zxid; nil to leave it out (`digest.enabled=false`).
+    ///   - lastProcessed: whether the last applied zxid follows (`serializeLastProcessedZxid.enabled`).
+    /// - Returns: the file as it now stands.
+    @discardableResult
+    package mutating func finish(digest: UInt64?, lastProcessed: Bool) throws(StorageError) -> DirectoryEntry {
+        guard case .writing(let file, let zxid) = state else {
+            fatalError("invariant: no snapshot is being written")
+        }
+        writeEndMark()
+        seal()
+        if let digest {
+            pending.int64(zxid.rawValue)
+            pending.int32(SnapshotFormat.digestVersion)
+            pending.int64(Int64(bitPattern: digest))
+            seal()
+        }
+        if lastProcessed {
+            pending.int64(zxid.rawValue)
+            seal()
+        }
+        try writePiece(to: file)
+        if let packer {
+            do { try packer.finish(into: &packed) } catch { throw compressionFailed(error, zxid) }
+            try writePacked(to: file)
+        }
+        do { try file.syncFile() } catch { throw .snapshotFailed(error) }
+        let name = FileNames.snapshot(zxid, compression)
+        do {
+            try disk.rename(unfinishedPath(zxid), to: FileNames.join(directory, name))
+            try disk.sync(directory: directory)
+        } catch {
+            throw .snapshotFailed(error)
+        }
+        state = .idle
+        packer = nil
+        return DirectoryEntry(name: name, size: offset)
+    }
+
+    /// Gives the snapshot up and removes what was written of it.
+    package mutating func abandon() {
+        guard case .writing(_, let zxid) = state else { return }
+        state = .idle
+        packer = nil
+        // What cannot be removed now is removed by the next start.
+        try? disk.remove(unfinishedPath(zxid))
+    }
+
+    // MARK: - Pieces
+
+    private mutating func seal() {
+        sealPending()
+        pending.int64(Int64(adler))
+        writeEndMark()
+    }
+
+    private mutating func writeEndMark() {
+        pending.int32(1)
+        pending.byte(SnapshotFormat.endMark)
+    }
+
+    /// Takes what was added since into the running checksum.
+    private mutating func sealPending() {
+        adler = pending.withBytes(in: sealed..<pending.count) { Adler32.update(adler, $0) }
+        sealed = pending.count
+    }
+
+    private mutating func writePieces(to file: D.File) throws(StorageError) {
+        if pending.count >= SnapshotWriterLimits.pieceBytes { try writePiece(to: file) }
+    }
+
+    private mutating func writePiece(to file: D.File) throws(StorageError) {
+        guard case .writing(_, let zxid) = state else { return }
+        sealPending()
+        if let packer {
+            do {
+                try pending.withBytes { (bytes) throws(StreamCodecError) in
+                    try packer.compress(bytes, into: &packed)
+                }
+            } catch {
+                throw compressionFailed(error, zxid)
+            }
+            try writePacked(to: file)
+        } else {
+            offset += Int64(pending.count)
+            do {
+                try pending.withBytes { (bytes) throws(DiskError) in
+                    try file.write(bytes, at: offset - Int64(bytes.count))
+                }
+            } catch {
+                throw .snapshotFailed(error)
+            }
+            try syncOnTheWay(file)
+        }
+        pending.removeAll(keeping: SnapshotWriterLimits.pieceBytes * 2)
+        sealed = 0
+    }
+
+    private mutating func writePacked(to file: D.File) throws(StorageError) {
+        offset += Int64(packed.count)
+        do {
+            try packed.withBytes { (bytes) throws(DiskError) in
+                try file.write(bytes, at: offset - Int64(bytes.count))
+            }
+        } catch {
+            throw .snapshotFailed(error)
+        }
+        packed.removeAll(keeping: SnapshotWriterLimits.pieceBytes * 2)
+        try syncOnTheWay(file)
+    }
+
+    private mutating func syncOnTheWay(_ file: D.File) throws(StorageError) {
+        guard offset - syncedOffset >= syncEveryBytes else { return }
+        do { try file.syncData() } catch { throw .snapshotFailed(error) }
+        syncedOffset = offset
+    }
+
+    private func makePacker() throws(StreamCodecError) -> (any StreamCompressor)? {
+        switch compression {
+        case .none: nil
+        case .gzip: try gzip.makeCompressor()
+        case .snappy: SnappyCodec().makeCompressor()
+        }
+    }
+
+    private func unfinishedPath(_ zxid: Zxid) -> String {
+        FileNames.join(directory, FileNames.snapshot(zxid, compression) + FileNames.unfinishedSuffix)
+    }
+
+    private func compressionFailed(_ error: StreamCodecError, _ zxid: Zxid) -> StorageError {
+        .compressionFailed(file: unfinishedPath(zxid), reason: error.description)
+    }
+}
+
+private enum SnapshotWriterLimits {
+    /// Bytes that are collected before they are written.
+    static let pieceBytes = 1 << 20
+}
