@@ -70,6 +70,12 @@ package struct JuteReader {
         try byte() != 0
     }
 
+    /// Passes over bytes that `rest` has shown to be there.
+    @inlinable
+    package mutating func skip(_ count: Int) {
+        cursor += Swift.min(count, remaining)
+    }
+
     /// A buffer or the UTF-8 bytes of a string; nil when null (length −1).
     @inlinable
     package mutating func buffer() throws(JuteError) -> UnsafeRawBufferPointer? {

@@ -1,0 +1,161 @@
+import ZooKeeperProtocol
+
+/// One part of a multi, read but not judged.
+enum MultiPart {
+    case create(CreateRequest, CreateShape)
+    /// A part that is refused whatever the tree looks like.
+    case refused(ErrorCode, Operation)
+    case delete(DeleteRequest)
+    case setData(SetDataRequest)
+    case check(CheckVersionRequest)
+}
+
+/// Why a whole multi is refused.
+struct MultiRefusal: Error {
+    var code: ErrorCode
+    /// A list with a null ACL vector is the one refused multi that takes no zxid.
+    var takesZxid = true
+}
+
+extension ServerCore {
+    /// All parts in order, each against the state that the earlier ones leave; all of them or none.
+    ///
+    /// A failed multi is a transaction too: the parts before the failing one as they would have been, its code, and −2
+    /// for the rest (docs/protocol/quorum-protocol.md section 17.1).
+    mutating func prepareMulti(_ parts: [MultiPart], _ context: PrepareContext) throws(MultiRefusal) -> TxnBody {
+        pending.beginScratch()
+        let ephemeralsBefore = context.session?.pendingEphemerals.count ?? 0
+        var bodies: [TxnBody] = []
+        var failure: ErrorCode?
+        for part in parts {
+            if failure != nil {
+                bodies.append(.error(.runtimeInconsistency))
+                continue
+            }
+            do {
+                bodies.append(try prepare(part, context))
+            } catch {
+                failure = error
+                bodies.append(.error(error))
+            }
+        }
+        // A null ACL id refuses the whole list, not its part; and a record that cannot be read back must not be written.
+        if failure == .marshallingError || !fitsLog(bodies) {
+            dropMulti(ephemeralsBefore, context)
+            throw MultiRefusal(code: .marshallingError)
+        }
+        if failure != nil {
+            dropMulti(ephemeralsBefore, context)
+        } else {
+            pending.keepScratch()
+        }
+        return .multi(bodies)
+    }
+
+    private mutating func prepare(_ part: MultiPart, _ context: PrepareContext) throws(ErrorCode) -> TxnBody {
+        switch part {
+        case .create(let request, let shape): try prepareCreate(request, shape, context)
+        case .refused(let code, _): throw code
+        case .delete(let request): try prepareDelete(request, context)
+        case .setData(let request): try prepareSetData(request, context)
+        case .check(let request): try prepareCheck(request, context)
+        }
+    }
+
+    private mutating func dropMulti(_ ephemeralsBefore: Int, _ context: PrepareContext) {
+        pending.dropScratch()
+        if let session = context.session {
+            session.pendingEphemerals.removeSubrange(ephemeralsBefore...)
+        }
+        forgetTouched()
+    }
+
+    /// What was prepared is not made after all.
+    mutating func forgetTouched() {
+        touched.removeAll(keepingCapacity: true)
+        forgetUsage(touchedUsage)
+        touchedUsage.removeAll(keepingCapacity: true)
+    }
+
+    private func fitsLog(_ bodies: [TxnBody]) -> Bool {
+        var writer = JuteWriter()
+        TxnBody.multi(bodies).write(to: &writer)
+        return writer.count + 256 <= options.maxBufferBytes
+    }
+
+    /// Reads the parts; what may not be in a list refuses it whole (docs/protocol/client-protocol.md section 9).
+    func multiParts(_ reader: inout JuteReader) throws(MultiRefusal) -> [MultiPart] {
+        var parts: [MultiPart] = []
+        do {
+            while true {
+                let header = try MultiHeader(from: &reader)
+                if header.isDone { return parts }
+                parts.append(try multiPart(type: header.type, &reader))
+            }
+        } catch let refusal as MultiRefusal {
+            throw refusal
+        } catch {
+            throw MultiRefusal(code: .marshallingError)
+        }
+    }
+
+    private func multiPart(type: Int32, _ reader: inout JuteReader) throws -> MultiPart {
+        let malformed = MultiRefusal(code: .marshallingError)
+        guard let operation = Operation(rawValue: type) else { throw malformed }
+        switch operation {
+        case .create, .create2, .createContainer, .createTTL:
+            let request = try CreateRequest(from: &reader, hasTTL: operation == .createTTL)
+            if case .null = request.acl { throw MultiRefusal(code: .marshallingError, takesZxid: false) }
+            guard request.path != nil else { throw malformed }
+            return try multiCreate(operation, request)
+        case .delete:
+            let request = try DeleteRequest(from: &reader)
+            guard request.path != nil else { throw malformed }
+            return .delete(request)
+        case .setData:
+            let request = try SetDataRequest(from: &reader)
+            guard request.path != nil else { throw malformed }
+            return .setData(request)
+        case .check:
+            let request = try CheckVersionRequest(from: &reader)
+            guard request.path != nil else { throw malformed }
+            return .check(request)
+        case .exists, .getData, .getACL, .setACL, .getChildren, .sync, .ping, .getChildren2, .multi, .reconfig,
+            .checkWatches, .removeWatches, .deleteContainer, .multiRead, .auth, .setWatches, .sasl, .getEphemerals,
+            .getAllChildrenNumber, .setWatches2, .addWatch, .whoAmI, .createSession, .closeSession, .error:
+            throw malformed
+        }
+    }
+
+    /// Inside a list the flags decide more than outside: 4 makes a container of any record, and a createTTL record
+    /// without a TTL flag is a plain create.
+    private func multiCreate(_ operation: Operation, _ request: CreateRequest) throws -> MultiPart {
+        let flags = request.flags
+        let isSequential = flags == 2 || flags == 3
+        let isEphemeral = flags == 1 || flags == 3
+        if operation == .createTTL {
+            guard flags <= 4, flags >= 0 else {
+                do throws(ErrorCode) {
+                    let shape = try CreateShape(
+                        operation, flags: flags, ttlMilliseconds: request.ttlMilliseconds,
+                        extendedTypes: options.extendedTypes)
+                    return .create(request, shape)
+                } catch {
+                    return .refused(error, operation)
+                }
+            }
+            let kind: TxnBody.CreateTxn.Kind = flags == 4 ? .container : .create
+            return .create(request, CreateShape(kind: kind, isSequential: isSequential, isEphemeral: isEphemeral))
+        }
+        guard (0...4).contains(flags) else { throw MultiRefusal(code: .marshallingError) }
+        if flags == 4 || operation == .createContainer {
+            return .create(
+                request, CreateShape(kind: .container, isSequential: isSequential, isEphemeral: false))
+        }
+        return .create(
+            request,
+            CreateShape(
+                kind: operation == .create2 ? .create2 : .create, isSequential: isSequential,
+                isEphemeral: isEphemeral))
+    }
+}

@@ -1,0 +1,59 @@
+import ZooKeeperProtocol
+
+extension ServerCore {
+    /// Whether a write stays within the hard limits of its quota, counting what is in flight; and remembers what it adds.
+    ///
+    /// - Throws: `quotaExceeded`, when quotas are enforced.
+    mutating func checkQuota(_ path: [UInt8], addingCount: Int64, addingBytes: Int64) throws(ErrorCode) {
+        guard let (quotaPath, limits) = quota(for: path) else { return }
+        if options.enforceQuota {
+            let used = usage(of: quotaPath)
+            if addingCount > 0, limits.countHard > -1, used.count + addingCount > limits.countHard {
+                throw .quotaExceeded
+            }
+            if addingBytes != 0 || addingCount > 0, limits.bytesHard > -1, used.bytes + addingBytes > limits.bytesHard {
+                throw .quotaExceeded
+            }
+        }
+        countUsage(path, count: addingCount, bytes: addingBytes)
+    }
+
+    /// What this write will do to the usage once it is applied; until then the next check counts it.
+    mutating func countUsage(_ path: [UInt8], count: Int64, bytes: Int64) {
+        guard let (quotaPath, _) = quota(for: path) else { return }
+        touchedUsage.append(QuotaUsage(path: quotaPath, count: count, bytes: bytes))
+        let before = quotas.pendingUsage[quotaPath] ?? (0, 0)
+        quotas.pendingUsage[quotaPath] = (before.count + count, before.bytes + bytes)
+    }
+
+    /// A write is applied, or not made after all.
+    mutating func forgetUsage(_ usage: [QuotaUsage]) {
+        for change in usage {
+            guard let before = quotas.pendingUsage[change.path] else { continue }
+            let after = (count: before.count - change.count, bytes: before.bytes - change.bytes)
+            quotas.pendingUsage[change.path] = after.count == 0 && after.bytes == 0 ? nil : after
+        }
+    }
+
+    private func usage(of path: [UInt8]) -> (count: Int64, bytes: Int64) {
+        let used = QuotaNumbers(parsing: tree.data(at: QuotaIndex.statsPath(path)) ?? [])
+        let inFlight = quotas.pendingUsage[path] ?? (0, 0)
+        return (max(used.count, 0) + inFlight.count, max(used.bytes, 0) + inFlight.bytes)
+    }
+
+    /// The deepest quota at or above a path, with its limits as the next write must see them.
+    private func quota(for path: [UInt8]) -> (path: [UInt8], limits: QuotaNumbers)? {
+        guard !quotas.isEmpty || pending.hasQuotaNodes else { return nil }
+        var candidate = path
+        while candidate.count > 1 {
+            let limitsKey = key(QuotaIndex.limitsPath(candidate))
+            if let pending = pending[limitsKey] {
+                if pending.exists { return (candidate, QuotaNumbers(parsing: pending.quotaData ?? [])) }
+            } else if let data = tree.data(at: limitsKey.bytes) {
+                return (candidate, QuotaNumbers(parsing: data))
+            }
+            candidate = PathRules.parent(of: candidate)
+        }
+        return nil
+    }
+}

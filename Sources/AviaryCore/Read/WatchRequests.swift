@@ -1,0 +1,107 @@
+import ZooKeeperProtocol
+
+/// Requests about watches (docs/protocol/client-protocol.md sections 10.5 and 10.6).
+extension ServerCore {
+    mutating func addWatch(
+        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+    ) throws(JuteError) -> ErrorCode {
+        let path = try reader.requiredBuffer()
+        let mode = try reader.int32()
+        guard mode == 0 || mode == 1 else { return .marshallingError }
+        watches.add(mode == 0 ? .persistent : .recursive, on: path, connection: context.connection.id.slot)
+        output.clientBytes.int32(0)
+        return .ok
+    }
+
+    mutating func checkOrRemoveWatches(
+        _ reader: inout JuteReader, _ context: ReadContext
+    ) throws(JuteError) -> ErrorCode {
+        let path = try reader.requiredBuffer()
+        let kinds: WatchKinds
+        switch try reader.int32() {
+        case 1: kinds = .child
+        case 2: kinds = .data
+        case 3: kinds = .all
+        case 4: kinds = .persistent
+        case 5: kinds = .recursive
+        default: return .marshallingError
+        }
+        let slot = context.connection.id.slot
+        if context.operation == .checkWatches {
+            return watches.kinds(on: path, connection: slot).isDisjoint(with: kinds) ? .noWatcher : .ok
+        }
+        return watches.remove(kinds, on: path, connection: slot) ? .ok : .noWatcher
+    }
+
+    /// Arms what a client had on another connection, or tells it at once what it missed.
+    mutating func setWatches(
+        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+    ) -> ErrorCode {
+        do throws(JuteError) {
+            let relativeZxid = Zxid(try reader.int64())
+            // All lists are read before the first is looked at; a null one is found when its turn comes.
+            let data = try ServerCore.paths(&reader)
+            let exist = try ServerCore.paths(&reader)
+            let child = try ServerCore.paths(&reader)
+            let hasPersistent = context.operation == .setWatches2
+            let persistent = hasPersistent ? try ServerCore.paths(&reader) : []
+            let recursive = hasPersistent ? try ServerCore.paths(&reader) : []
+            try rearm(data, .data, context, into: &output) { node in
+                guard let node else { return .nodeDeleted }
+                return node.stat.mzxid > relativeZxid ? .nodeDataChanged : nil
+            }
+            try rearm(exist, .data, context, into: &output) { node in
+                node == nil ? nil : .nodeCreated
+            }
+            try rearm(child, .child, context, into: &output) { node in
+                guard let node else { return .nodeDeleted }
+                return node.stat.pzxid > relativeZxid ? .nodeChildrenChanged : nil
+            }
+            try arm(persistent, .persistent, context)
+            try arm(recursive, .recursive, context)
+            return .ok
+        } catch {
+            return .marshallingError
+        }
+    }
+
+    private static func paths(_ reader: inout JuteReader) throws(JuteError) -> [UnsafeRawBufferPointer?]? {
+        guard let count = try reader.vectorCount() else { return nil }
+        var paths: [UnsafeRawBufferPointer?] = []
+        for _ in 0..<count { paths.append(try reader.buffer()) }
+        return paths
+    }
+
+    private mutating func rearm(
+        _ paths: [UnsafeRawBufferPointer?]?, _ kind: WatchKinds, _ context: ReadContext, into output: inout Output,
+        missed: (Znode?) -> WatcherEvent.Kind?
+    ) throws(JuteError) {
+        guard let paths else { throw .unexpectedNull }
+        for path in paths {
+            guard let path else { throw .unexpectedNull }
+            let handle = tree.find(path)
+            guard let event = missed(handle == none ? nil : tree.nodes[handle]) else {
+                watches.add(kind, on: path, connection: context.connection.id.slot)
+                continue
+            }
+            // What a session may not read it is not told of either, late or in time.
+            if handle != none, !allows(Permissions.read, on: .id(tree.nodes[handle].acl), context.identities) {
+                continue
+            }
+            let range = writeEvent(event, path, Zxid(-1), into: &output)
+            output.send(range, to: context.connection.id)
+            context.connection.statistics.sent += 1
+            statistics.packetsSent += 1
+        }
+    }
+
+    private mutating func arm(
+        _ paths: [UnsafeRawBufferPointer?]?, _ kind: WatchKinds, _ context: ReadContext
+    ) throws(JuteError) {
+        guard let paths else { throw .unexpectedNull }
+        for path in paths {
+            // A null path is nobody's.
+            if let path { watches.add(kind, on: path, connection: context.connection.id.slot) }
+        }
+    }
+}

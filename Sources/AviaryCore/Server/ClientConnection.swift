@@ -1,0 +1,96 @@
+import ZooKeeperProtocol
+
+/// How the other end of a connection is known.
+package struct PeerAddress: Sendable, Hashable {
+    /// The address without port, as ACLs of scheme ip have it.
+    package var text: String
+    package var port: Int
+
+    package init(text: String, port: Int) {
+        self.text = text
+        self.port = port
+    }
+}
+
+/// A connection as the core knows it.
+final class ClientConnection {
+    enum Phase {
+        /// Nothing but a ConnectRequest is expected.
+        case handshake
+        /// The session is being created: frames wait.
+        case opening
+        case attached
+        /// Nothing is accepted any more.
+        case closed
+    }
+
+    let id: ConnectionID
+    let peer: PeerAddress
+    let establishedWallMilliseconds: Int64
+    @exclusivity(unchecked) var phase = Phase.handshake
+    @exclusivity(unchecked) var session: Session?
+    @exclusivity(unchecked) var identities: Identities
+    /// Whether it has an identity that the server requires.
+    @exclusivity(unchecked) var isAuthenticated: Bool
+    /// Whether the ConnectRequest had the readOnly byte: the response mirrors it.
+    var hasReadOnlyByte = false
+    /// What is not answered yet, in the order of arrival: writes in flight and what came behind them.
+    @exclusivity(unchecked) var waiting = FIFO<Waiting>()
+    @exclusivity(unchecked) var statistics = ConnectionStatistics()
+
+    init(id: ConnectionID, peer: PeerAddress, now: Now, isAuthenticated: Bool) {
+        self.id = id
+        self.peer = peer
+        self.isAuthenticated = isAuthenticated
+        establishedWallMilliseconds = now.wallMilliseconds
+        identities = Identities(address: peer.text)
+    }
+
+    var sessionID: SessionID { session?.id ?? .none }
+}
+
+/// One unanswered request in a connection's queue.
+enum Waiting {
+    /// A transaction in flight: answered when it is applied.
+    case write
+    /// A request that reads: executed when all writes before it are applied, as the identities it came with.
+    case read(frame: [UInt8], identities: Identities, arrivedMicroseconds: Int64)
+    /// A reply that is known but must not overtake.
+    case refusal(xid: Int32, operation: Operation, ErrorCode, arrivedMicroseconds: Int64)
+    /// Came while the session was being created: not looked at yet.
+    case frame([UInt8])
+}
+
+/// A queue that gives its memory back when it runs empty.
+struct FIFO<Element> {
+    private var elements: [Element] = []
+    private var head = 0
+
+    var count: Int { elements.count - head }
+    @inline(__always)
+    var isEmpty: Bool { head == elements.count }
+    var first: Element? { isEmpty ? nil : elements[head] }
+
+    mutating func append(_ element: Element) {
+        elements.append(element)
+    }
+
+    mutating func popFirst() -> Element? {
+        guard !isEmpty else { return nil }
+        let element = elements[head]
+        head += 1
+        if head == elements.count {
+            elements.removeAll(keepingCapacity: elements.capacity <= 64)
+            head = 0
+        } else if head >= 64, head * 2 > elements.count {
+            elements.removeFirst(head)
+            head = 0
+        }
+        return element
+    }
+
+    mutating func removeAll() {
+        elements = []
+        head = 0
+    }
+}

@@ -1,0 +1,203 @@
+import ZooKeeperProtocol
+
+/// From a durable transaction to its effects: the tree, the watches, the reply, and what waited behind it.
+extension ServerCore {
+    mutating func commit(_ entry: InFlight, at now: Now, into output: inout Output) {
+        let txn = entry.txn
+        // A reply must not be begun while events are being written: the body of a multi's reply is collected beside.
+        var results = JuteWriter(capacity: 64)
+        let applied = apply(txn.body, txn.header, results: &results, into: &output)
+        lastProcessedZxid = txn.header.zxid
+        statistics.commits += 1
+        if options.digestEnabled { digestLog.applied(txn.header.zxid, digest: tree.digest) }
+        pending.applied(txn.header.zxid, touching: entry.touched)
+        statistics.outstandingChangesRemoved += entry.touched.count
+        if !entry.usage.isEmpty { forgetUsage(entry.usage) }
+        if let digest = txn.digest, digest.value != tree.digest { digestsDiffer(txn, into: &output) }
+        guard let connection = entry.connection else { return }
+        reply(to: connection, entry, applied, results, at: now, into: &output)
+        guard connection.phase != .closed else { return }
+        _ = connection.waiting.popFirst()
+        connections.waitingCount -= 1
+        drain(connection, at: now, into: &output)
+    }
+
+    private mutating func digestsDiffer(_ txn: Txn, into output: inout Output) {
+        digestMismatchCount += 1
+        output.note(
+            .error, "the tree did not come out as it was prepared: please report this with the transaction log",
+            [("zxid", txn.header.zxid.description), ("type", "\(txn.body.type)")])
+        if inFlight.isEmpty { pending.digest = tree.digest }
+    }
+
+    /// What applying did, as far as a reply needs it.
+    enum Applied {
+        case nothing
+        /// A node made or changed.
+        case node(Handle)
+        case refused(ErrorCode)
+    }
+
+    /// Applies a body and fires the watches it concerns. Also at replay, when nobody watches.
+    mutating func apply(
+        _ body: TxnBody, _ header: TxnHeader, results: inout JuteWriter, into output: inout Output
+    ) -> Applied {
+        switch body {
+        case .createSession(let timeoutMilliseconds):
+            if sessions[header.session] == nil {
+                sessions.restore(header.session, timeoutMilliseconds: timeoutMilliseconds)
+            }
+            return .nothing
+        case .closeSession(let paths):
+            applyCloseSession(paths, header, into: &output)
+            return .nothing
+        case .error(let code):
+            return .refused(code)
+        case .create(let txn):
+            return applyCreate(txn, header, into: &output)
+        case .delete(let path, _):
+            return applyDelete(path, header, into: &output)
+        case .setData(let path, let data, let version, _):
+            return applySetData(path, data, version, header, into: &output)
+        case .setACL(let path, let acl, let version):
+            let handle = tree.find(path)
+            guard handle != none else { return .refused(.noNode) }
+            tree.setACL(handle, acl, version: version)
+            return .node(handle)
+        case .check:
+            return .nothing
+        case .multi(let parts):
+            applyMulti(parts, header, results: &results, into: &output)
+            return .nothing
+        }
+    }
+
+    private mutating func applyMulti(
+        _ parts: [TxnBody], _ header: TxnHeader, results: inout JuteWriter, into output: inout Output
+    ) {
+        let hasFailed = parts.contains { if case .error = $0 { true } else { false } }
+        for part in parts {
+            if hasFailed {
+                var code = ErrorCode.ok
+                if case .error(let failure) = part { code = failure }
+                MultiHeader.write(type: Operation.error.rawValue, error: code.rawValue, to: &results)
+                results.int32(code.rawValue)
+                continue
+            }
+            var unused = JuteWriter(capacity: 64)
+            let applied = apply(part, header, results: &unused, into: &output)
+            writeResult(part, applied, to: &results)
+        }
+        MultiHeader.writeEnd(to: &results)
+    }
+
+    private func writeResult(_ part: TxnBody, _ applied: Applied, to writer: inout JuteWriter) {
+        if case .refused(let code) = applied {
+            MultiHeader.write(type: Operation.error.rawValue, error: code.rawValue, to: &writer)
+            writer.int32(code.rawValue)
+            return
+        }
+        switch part {
+        case .create(let txn):
+            let isPlain = txn.kind == .create
+            MultiHeader.write(
+                type: isPlain ? Operation.create.rawValue : Operation.create2.rawValue, to: &writer)
+            writer.buffer(txn.path)
+            if !isPlain, case .node(let handle) = applied { tree.clientStat(handle).write(to: &writer) }
+        case .setData:
+            MultiHeader.write(type: Operation.setData.rawValue, to: &writer)
+            if case .node(let handle) = applied { tree.clientStat(handle).write(to: &writer) }
+        case .delete, .check, .setACL, .createSession, .closeSession, .error, .multi:
+            MultiHeader.write(type: part.type.rawValue, to: &writer)
+        }
+    }
+
+    private mutating func applyCreate(
+        _ txn: TxnBody.CreateTxn, _ header: TxnHeader, into output: inout Output
+    ) -> Applied {
+        if txn.isEphemeral, let session = sessions[header.session],
+            let index = session.pendingEphemerals.firstIndex(of: txn.path)
+        {
+            session.pendingEphemerals.remove(at: index)
+        }
+        let handle: Handle
+        do throws(ErrorCode) {
+            handle = try tree.create(txn, header)
+        } catch {
+            return .refused(error)
+        }
+        quotaNodeChanged(txn.path)
+        addUsage(txn.path, count: 1, bytes: Int64(txn.data?.count ?? 0))
+        guard !watches.isEmpty else { return .node(handle) }
+        let acl = AccessReference.id(tree.nodes[handle].acl)
+        fire(.nodeCreated, txn.path, acl, header.zxid, into: &output)
+        fireChildrenChanged(ofParentOf: txn.path, header.zxid, into: &output)
+        return .node(handle)
+    }
+
+    @discardableResult
+    private mutating func applyDelete(
+        _ path: [UInt8], _ header: TxnHeader, into output: inout Output
+    ) -> Applied {
+        let handle = tree.find(path)
+        guard handle != none, handle != DataTree.root else {
+            let parent = tree.find(PathRules.parent(of: path))
+            if parent != none { tree.touchParent(parent, zxid: header.zxid) }
+            return .refused(.noNode)
+        }
+        let bytes = Int64(max(tree.nodes[handle].dataLength, 0))
+        // The list may go with the node.
+        let acl = AccessReference.list(tree.accessLists[tree.nodes[handle].acl])
+        tree.delete(handle, zxid: header.zxid)
+        if let quota = QuotaIndex.path(ofNode: path, named: QuotaIndex.limitsName) { quotas.remove(quota) }
+        addUsage(path, count: -1, bytes: -bytes)
+        guard !watches.isEmpty else { return .nothing }
+        fire(.nodeDeleted, path, acl, header.zxid, into: &output)
+        fireChildrenChanged(ofParentOf: path, header.zxid, into: &output)
+        return .nothing
+    }
+
+    private mutating func applySetData(
+        _ path: [UInt8], _ data: [UInt8]?, _ version: Int32, _ header: TxnHeader, into output: inout Output
+    ) -> Applied {
+        let handle = tree.find(path)
+        guard handle != none else { return .refused(.noNode) }
+        let before = Int64(max(tree.nodes[handle].dataLength, 0))
+        tree.setData(handle, data, version: version, header)
+        addUsage(path, count: 0, bytes: Int64(data?.count ?? 0) - before)
+        guard !watches.isEmpty else { return .node(handle) }
+        fire(.nodeDataChanged, path, .id(tree.nodes[handle].acl), header.zxid, into: &output)
+        return .node(handle)
+    }
+
+    private mutating func applyCloseSession(
+        _ paths: [[UInt8]]?, _ header: TxnHeader, into output: inout Output
+    ) {
+        for path in paths ?? [] where tree.find(path) != none { applyDelete(path, header, into: &output) }
+        while true {
+            let handle = tree.owners.firstEphemeral(of: header.session)
+            if handle == none { break }
+            applyDelete([UInt8](tree.nodes[handle].path), header, into: &output)
+        }
+        guard let session = sessions.remove(header.session) else { return }
+        session.isClosing = true
+        session.pendingEphemerals = []
+    }
+
+    // MARK: Quotas
+
+    private mutating func addUsage(_ path: [UInt8], count: Int64, bytes: Int64) {
+        guard let quota = quotas.deepest(above: path) else { return }
+        tree.addUsage(of: quota, count: count, bytes: bytes)
+    }
+
+    /// A node was made that may be part of a quota.
+    private mutating func quotaNodeChanged(_ path: [UInt8]) {
+        guard QuotaIndex.isQuotaNode(path) else { return }
+        if let quota = QuotaIndex.path(ofNode: path, named: QuotaIndex.limitsName) { quotas.insert(quota) }
+        if let quota = QuotaIndex.path(ofNode: path, named: QuotaIndex.statsName) {
+            let usage = tree.usage(below: quota)
+            tree.writeUsage(of: quota, count: usage.count, bytes: usage.bytes)
+        }
+    }
+}

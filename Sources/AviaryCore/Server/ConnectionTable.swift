@@ -1,0 +1,65 @@
+import ZooKeeperProtocol
+
+/// The connections by slot.
+struct ConnectionTable {
+    private var slots: [ClientConnection?] = []
+    private var generations: [UInt32] = []
+    private var free: [Int32] = []
+    /// Connections without a session, by the time at which that must have changed. They all get the same time, so the
+    /// order of arrival is the order of deadlines.
+    private var handshakes = FIFO<(deadline: Int64, id: ConnectionID)>()
+    private(set) var count = 0
+    /// Requests that wait in all of them.
+    var waitingCount = 0
+
+    @inline(__always)
+    subscript(id: ConnectionID) -> ClientConnection? {
+        let slot = Int(id.slot)
+        guard slot < slots.count, let connection = slots[slot], connection.id.generation == id.generation else {
+            return nil
+        }
+        return connection
+    }
+
+    @inline(__always)
+    subscript(slot slot: Int32) -> ClientConnection? {
+        Int(slot) < slots.count ? slots[Int(slot)] : nil
+    }
+
+    var all: [ClientConnection] { slots.compactMap { $0 } }
+
+    mutating func add(_ peer: PeerAddress, now: Now, isAuthenticated: Bool, deadline: Int64) -> ConnectionID {
+        let slot: Int32
+        if let reused = free.popLast() {
+            slot = reused
+        } else {
+            slot = Int32(slots.count)
+            slots.append(nil)
+            generations.append(0)
+        }
+        generations[Int(slot)] &+= 1
+        let id = ConnectionID(slot: slot, generation: generations[Int(slot)])
+        slots[Int(slot)] = ClientConnection(id: id, peer: peer, now: now, isAuthenticated: isAuthenticated)
+        handshakes.append((deadline, id))
+        count += 1
+        return id
+    }
+
+    mutating func remove(_ id: ConnectionID) {
+        guard self[id] != nil else { return }
+        slots[Int(id.slot)] = nil
+        free.append(id.slot)
+        count -= 1
+    }
+
+    var nextHandshakeDeadline: Int64 { handshakes.first?.deadline ?? Int64.max }
+
+    /// The next connection whose time for a ConnectRequest is over.
+    mutating func nextSilent(at milliseconds: Int64) -> ConnectionID? {
+        while let first = handshakes.first, first.deadline <= milliseconds {
+            _ = handshakes.popFirst()
+            if let connection = self[first.id], connection.phase == .handshake { return first.id }
+        }
+        return nil
+    }
+}

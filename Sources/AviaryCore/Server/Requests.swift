@@ -1,0 +1,389 @@
+import ZooKeeperProtocol
+
+/// From a frame to what is done about it.
+extension ServerCore {
+    /// A new connection; its first frame must be a ConnectRequest.
+    package mutating func accept(_ peer: PeerAddress, at now: Now) -> ConnectionID {
+        connections.add(
+            peer, now: now, isAuthenticated: options.requiredAuthSchemes == nil,
+            deadline: now.monotonicMilliseconds + options.handshakeTimeoutMilliseconds)
+    }
+
+    /// The socket is gone. The session stays until its time is over.
+    package mutating func closed(_ id: ConnectionID, at now: Now, into output: inout Output) {
+        guard let connection = connections[id] else { return }
+        forget(connection)
+        connections.remove(id)
+    }
+
+    /// One frame, without its length.
+    package mutating func receive(
+        _ frame: UnsafeRawBufferPointer, from id: ConnectionID, at now: Now, into output: inout Output
+    ) {
+        guard let connection = connections[id] else { return }
+        receive(frame, on: connection, at: now, into: &output)
+    }
+
+    mutating func receive(
+        _ frame: UnsafeRawBufferPointer, on connection: ClientConnection, at now: Now, into output: inout Output
+    ) {
+        switch connection.phase {
+        case .attached:
+            request(frame, connection, at: now, into: &output)
+        case .handshake:
+            connect(frame, connection, at: now, into: &output)
+        case .opening:
+            // Not read further until the session exists; the shell bounds how much may wait.
+            connection.waiting.append(.frame([UInt8](frame)))
+            connections.waitingCount += 1
+        case .closed:
+            break
+        }
+    }
+
+    /// Ends a connection: nothing more is read from it or sent to it.
+    mutating func close(_ id: ConnectionID, into output: inout Output) {
+        guard let connection = connections[id], connection.phase != .closed else { return }
+        forget(connection)
+        statistics.connectionDrops += 1
+        output.clients.append(.close(id))
+    }
+
+    private mutating func forget(_ connection: ClientConnection) {
+        connection.phase = .closed
+        connections.waitingCount -= connection.waiting.count
+        connection.waiting.removeAll()
+        if connection.session?.connection === connection { connection.session?.connection = nil }
+        watches.removeAll(ofConnection: connection.id.slot)
+    }
+
+    // MARK: Requests
+
+    private mutating func request(
+        _ frame: UnsafeRawBufferPointer, _ connection: ClientConnection, at now: Now, into output: inout Output
+    ) {
+        connection.statistics.received += 1
+        statistics.packetsReceived += 1
+        guard let session = connection.session, frame.count >= 8 else { return close(connection.id, into: &output) }
+        // Behind its closeSession, or its expiry: the close follows.
+        if session.isClosing { return }
+        sessions.touch(session, at: now.monotonicMilliseconds)
+        var reader = JuteReader(UnsafeRawBufferPointer(rebasing: frame[8...]), maxBufferBytes: options.maxBufferBytes)
+        let xid = Int32(bigEndian: frame.loadUnaligned(as: Int32.self))
+        let type = Int32(bigEndian: frame.loadUnaligned(fromByteOffset: 4, as: Int32.self))
+        guard let operation = Operation(rawValue: type) else {
+            return refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
+        }
+        if operation == .auth { return authenticate(&reader, xid, connection, at: now, into: &output) }
+        if !connection.isAuthenticated, operation != .sasl {
+            return refuseAndClose(.sessionClosedRequireAuth, zxid: .zero, xid, connection, into: &output)
+        }
+        switch operation {
+        case .getData, .exists, .getChildren, .getChildren2, .getACL, .sync, .ping, .checkWatches, .removeWatches,
+            .multiRead, .setWatches, .setWatches2, .getEphemerals, .getAllChildrenNumber, .addWatch, .whoAmI:
+            if connection.waiting.isEmpty {
+                answer(
+                    operation, &reader, xid, connection, connection.identities, arrived: now.monotonicMicroseconds,
+                    at: now, into: &output)
+            } else {
+                wait(
+                    .read(
+                        frame: [UInt8](frame), identities: connection.identities,
+                        arrivedMicroseconds: now.monotonicMicroseconds), connection)
+            }
+        case .create, .create2, .createContainer, .createTTL, .delete, .setData, .setACL, .multi, .reconfig:
+            write(operation, &reader, xid, connection, session, at: now, into: &output)
+        case .closeSession:
+            end(
+                session, cxid: xid, from: connection, arrived: now.monotonicMicroseconds, at: now, into: &output)
+        case .sasl:
+            answerSASL(&reader, xid, connection, at: now, into: &output)
+        case .deleteContainer:
+            // Only the server itself decides when a container goes. A body that cannot be read is answered as any.
+            if (try? reader.buffer()) ?? nil == nil {
+                refuse(.marshallingError, operation, xid, connection, at: now, into: &output)
+            } else {
+                refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
+            }
+        case .auth, .check, .createSession, .error:
+            refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
+        }
+    }
+
+    private mutating func wait(_ waiting: Waiting, _ connection: ClientConnection) {
+        connection.waiting.append(waiting)
+        connections.waitingCount += 1
+    }
+
+    /// Answers with a code, in order, without a transaction.
+    mutating func refuse(
+        _ code: ErrorCode, _ operation: Operation, _ xid: Int32, _ connection: ClientConnection, at now: Now,
+        into output: inout Output
+    ) {
+        if connection.waiting.isEmpty {
+            let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: code)
+            finish(
+                start, connection, operation, xid, lastProcessedZxid, arrived: now.monotonicMicroseconds, at: now,
+                into: &output)
+        } else {
+            wait(
+                .refusal(xid: xid, operation: operation, code, arrivedMicroseconds: now.monotonicMicroseconds),
+                connection)
+        }
+    }
+
+    /// Answers at once, before anything that waits, and ends the connection.
+    mutating func refuseAndClose(
+        _ code: ErrorCode, zxid: Zxid, _ xid: Int32, _ connection: ClientConnection, into output: inout Output
+    ) {
+        let start = output.beginReply(xid: xid, zxid: zxid, error: code)
+        statistics.replied(bytes: output.endFrame(start, to: connection.id))
+        close(connection.id, into: &output)
+    }
+
+    private mutating func write(
+        _ operation: Operation, _ reader: inout JuteReader, _ xid: Int32, _ connection: ClientConnection,
+        _ session: Session, at now: Now, into output: inout Output
+    ) {
+        if isSpaceLow { return refuse(.systemError, operation, xid, connection, at: now, into: &output) }
+        let context = PrepareContext(
+            zxid: lastPreparedZxid.next, time: now.wallMilliseconds, session: session,
+            identities: connection.identities)
+        let body: TxnBody
+        do throws(WriteRefusal) {
+            body = try prepare(operation, &reader, context)
+        } catch {
+            forgetTouched()
+            guard case .takesZxid(let code) = error else {
+                return refuse(.marshallingError, operation, xid, connection, at: now, into: &output)
+            }
+            body = .error(code)
+        }
+        propose(body, session: session.id, cxid: xid, from: connection, as: operation, now: now, into: &output)
+    }
+
+    /// Why a write is refused: with a transaction that records it, or without.
+    private enum WriteRefusal: Error {
+        case takesZxid(ErrorCode)
+        case undecodable
+    }
+
+    private mutating func prepare(
+        _ operation: Operation, _ reader: inout JuteReader, _ context: PrepareContext
+    ) throws(WriteRefusal) -> TxnBody {
+        do {
+            switch operation {
+            case .create, .create2, .createContainer, .createTTL:
+                let request = try CreateRequest(from: &reader, hasTTL: operation == .createTTL)
+                let shape = try CreateShape(
+                    operation, flags: request.flags, ttlMilliseconds: request.ttlMilliseconds,
+                    extendedTypes: options.extendedTypes)
+                return try prepareCreate(request, shape, context)
+            case .delete: return try prepareDelete(try DeleteRequest(from: &reader), context)
+            case .setData: return try prepareSetData(try SetDataRequest(from: &reader), context)
+            case .setACL: return try prepareSetACL(try SetACLRequest(from: &reader), context)
+            case .multi: return try prepareMulti(try multiParts(&reader), context)
+            case .reconfig:
+                _ = try ReconfigRequest(from: &reader)
+                throw prepareReconfig()
+            case .exists, .getData, .getACL, .getChildren, .sync, .ping, .getChildren2, .check, .checkWatches,
+                .removeWatches, .deleteContainer, .multiRead, .auth, .setWatches, .sasl, .getEphemerals,
+                .getAllChildrenNumber, .setWatches2, .addWatch, .whoAmI, .createSession, .closeSession, .error:
+                throw ErrorCode.unimplemented
+            }
+        } catch let code as ErrorCode {
+            throw .takesZxid(code)
+        } catch let refusal as MultiRefusal {
+            if refusal.takesZxid { throw .takesZxid(refusal.code) }
+            throw .undecodable
+        } catch {
+            throw .undecodable
+        }
+    }
+
+    /// Ends a session: by its client, or because nothing was heard of it.
+    mutating func end(
+        _ session: Session, cxid: Int32, from connection: ClientConnection?, arrived: Int64, at now: Now,
+        into output: inout Output
+    ) {
+        let body = prepareCloseSession(session.id)
+        session.isClosing = true
+        propose(
+            body, session: session.id, cxid: cxid, from: connection ?? session.connection,
+            as: connection == nil ? .error : .closeSession, arrived: arrived, now: now, into: &output)
+    }
+
+    // MARK: What waits
+
+    /// Answers what waited behind a write that is now applied, up to the next write.
+    mutating func drain(_ connection: ClientConnection, at now: Now, into output: inout Output) {
+        while connection.phase != .closed, let waiting = connection.waiting.first {
+            switch waiting {
+            case .write:
+                return
+            case .read(let frame, let identities, let arrived):
+                _ = connection.waiting.popFirst()
+                connections.waitingCount -= 1
+                answerWaiting(frame, identities, arrived, connection, at: now, into: &output)
+            case .refusal(let xid, let operation, let code, let arrived):
+                _ = connection.waiting.popFirst()
+                connections.waitingCount -= 1
+                let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: code)
+                finish(
+                    start, connection, operation, xid, lastProcessedZxid, arrived: arrived, at: now, into: &output)
+            case .frame(let frame):
+                // It may queue itself again, behind nothing but what came before it.
+                guard connection.phase == .attached else { return }
+                let rest = connection.waiting
+                connection.waiting = FIFO()
+                connections.waitingCount -= rest.count
+                receiveAll(frame, rest, on: connection, at: now, into: &output)
+                return
+            }
+        }
+    }
+
+    /// Looks at the frames that came while the session was being created, as if they came now.
+    private mutating func receiveAll(
+        _ first: [UInt8], _ rest: FIFO<Waiting>, on connection: ClientConnection, at now: Now,
+        into output: inout Output
+    ) {
+        var rest = rest
+        _ = rest.popFirst()
+        first.withUnsafeBytes { receive($0, on: connection, at: now, into: &output) }
+        while let next = rest.popFirst() {
+            guard case .frame(let frame) = next else { continue }
+            frame.withUnsafeBytes { receive($0, on: connection, at: now, into: &output) }
+        }
+    }
+
+    private mutating func answerWaiting(
+        _ frame: [UInt8], _ identities: Identities, _ arrived: Int64, _ connection: ClientConnection, at now: Now,
+        into output: inout Output
+    ) {
+        frame.withUnsafeBytes { frame in
+            let xid = Int32(bigEndian: frame.loadUnaligned(as: Int32.self))
+            let type = Int32(bigEndian: frame.loadUnaligned(fromByteOffset: 4, as: Int32.self))
+            guard let operation = Operation(rawValue: type) else { return }
+            let waited = (now.monotonicMicroseconds - arrived) / 1000
+            if options.throttledOpWaitMilliseconds > 0, waited > options.throttledOpWaitMilliseconds,
+                operation != .ping
+            {
+                statistics.throttledOps += 1
+                let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: .throttledOp)
+                return finish(
+                    start, connection, operation, xid, lastProcessedZxid, arrived: arrived, at: now, into: &output)
+            }
+            var reader = JuteReader(
+                UnsafeRawBufferPointer(rebasing: frame[8...]), maxBufferBytes: options.maxBufferBytes)
+            answer(
+                operation, &reader, xid, connection, identities, arrived: arrived, at: now, into: &output)
+        }
+    }
+
+    // MARK: Replies
+
+    /// Completes a reply, and counts it.
+    @inline(__always)
+    mutating func finish(
+        _ start: Int, _ connection: ClientConnection, _ operation: Operation, _ xid: Int32, _ zxid: Zxid,
+        arrived: Int64, at now: Now, into output: inout Output
+    ) {
+        statistics.replied(bytes: output.endFrame(start, to: connection.id))
+        connection.statistics.replied(operation.shortName, cxid: xid, zxid: zxid, arrived: arrived, now: now)
+        let latency = (now.monotonicMicroseconds - arrived) / 1000
+        statistics.latency.add(latency)
+        if operation.isWrite {
+            statistics.updateLatency.add(latency)
+        } else if operation != .ping {
+            statistics.readLatency.add(latency)
+        }
+    }
+
+    /// The reply to a write that is applied.
+    mutating func reply(
+        to connection: ClientConnection, _ entry: InFlight, _ applied: Applied, _ results: borrowing JuteWriter,
+        at now: Now, into output: inout Output
+    ) {
+        guard connection.phase != .closed else {
+            statistics.staleReplies += 1
+            return
+        }
+        let header = entry.txn.header
+        switch entry.operation {
+        case .createSession:
+            return finishConnect(connection, header, at: now, into: &output)
+        case .error:
+            // The server ended the session: there is nobody to answer, only a connection to close.
+            return close(connection.id, into: &output)
+        default:
+            break
+        }
+        var code = ErrorCode.ok
+        if case .refused(let refusal) = applied { code = refusal }
+        let start = output.beginReply(xid: header.cxid, zxid: header.zxid, error: code)
+        if code == .ok { writeBody(entry, applied, results, into: &output) }
+        finish(
+            start, connection, entry.operation, header.cxid, header.zxid, arrived: entry.arrivedMicroseconds, at: now,
+            into: &output)
+        if entry.operation == .closeSession { close(connection.id, into: &output) }
+    }
+
+    private func writeBody(
+        _ entry: InFlight, _ applied: Applied, _ results: borrowing JuteWriter, into output: inout Output
+    ) {
+        if case .multi = entry.txn.body {
+            results.withBytes { output.clientBytes.raw($0) }
+            return
+        }
+        if case .create(let txn) = entry.txn.body { output.clientBytes.buffer(txn.path) }
+        guard case .node(let handle) = applied, entry.operation != .create else { return }
+        tree.clientStat(handle).write(to: &output.clientBytes)
+    }
+}
+
+extension Operation {
+    /// Whether it makes a transaction.
+    var isWrite: Bool {
+        switch self {
+        case .create, .delete, .setData, .setACL, .multi, .create2, .reconfig, .createContainer, .deleteContainer,
+            .createTTL, .createSession, .closeSession, .error:
+            true
+        case .exists, .getData, .getACL, .getChildren, .sync, .ping, .getChildren2, .check, .checkWatches,
+            .removeWatches, .multiRead, .auth, .setWatches, .sasl, .getEphemerals, .getAllChildrenNumber, .setWatches2,
+            .addWatch, .whoAmI:
+            false
+        }
+    }
+
+    /// As `cons` calls it (docs/protocol/client-protocol.md section 19).
+    var shortName: String {
+        switch self {
+        case .createSession: "SESS"
+        case .ping: "PING"
+        case .create, .create2, .createContainer, .createTTL: "CREA"
+        case .delete, .deleteContainer: "DELE"
+        case .exists: "EXIS"
+        case .getData: "GETD"
+        case .setData: "SETD"
+        case .getACL: "GETA"
+        case .setACL: "SETA"
+        case .getChildren, .getChildren2: "GETC"
+        case .getAllChildrenNumber: "GETACN"
+        case .sync: "SYNC"
+        case .multi: "MULT"
+        case .multiRead: "MLTR"
+        case .check: "CHEC"
+        case .reconfig: "RECO"
+        case .setWatches: "SETW"
+        case .setWatches2: "STW2"
+        case .addWatch: "ADDW"
+        case .checkWatches: "CHKW"
+        case .removeWatches: "REMW"
+        case .getEphemerals: "GETE"
+        case .whoAmI: "HOMI"
+        case .closeSession: "CLOS"
+        case .auth, .sasl, .error: "NA"
+        }
+    }
+}

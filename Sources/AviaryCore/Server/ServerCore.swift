@@ -1,0 +1,242 @@
+package import ZooKeeperProtocol
+
+/// The server without its surroundings: tree, watches, sessions, and the writes in flight.
+///
+/// One owner calls it, one input at a time; it does no I/O, knows no clock and no chance but what it is given, and says
+/// what it wants done by appending to an `Output`. A write becomes a transaction and goes to the log; once the owner
+/// reports it durable it is applied, watches fire, the reply leaves, and what the same connection asked for behind it is
+/// answered. Reads of connections that have no write in flight are answered at once.
+package struct ServerCore: ~Copyable {
+    let options: CoreOptions
+    var tree: DataTree
+    var watches: WatchTable
+    var sessions: SessionTable
+    var pending = PendingChanges()
+    var quotas = QuotaIndex()
+    var connections = ConnectionTable()
+    var inFlight = FIFO<InFlight>()
+    var reaper: Reaper
+    var random: SplitMix64
+    package internal(set) var statistics = ServerStatistics()
+
+    /// The last transaction applied: what reads see.
+    package internal(set) var lastProcessedZxid = Zxid.zero
+    /// The last transaction made; those above `lastProcessedZxid` are in flight.
+    var lastPreparedZxid = Zxid.zero
+    /// The id that the next session gets unless it is taken.
+    var nextSessionID: Int64
+    /// The disk has no room: client writes are refused, what is left serves the end of sessions.
+    var isSpaceLow = false
+    /// Bytes logged for new sessions since then.
+    var sessionBytesWhileLow = 0
+    var snapshotTrigger: SnapshotTrigger
+    /// Tree digests at every 128th zxid.
+    package internal(set) var digestLog = DigestLog()
+    /// How often the tree did not come out as it was prepared: never, unless there is a bug.
+    package internal(set) var digestMismatchCount = 0
+
+    /// The paths that the write now being prepared touches, and what it will add to quotas.
+    var touched: [PathKey] = []
+    var touchedUsage: [QuotaUsage] = []
+    /// Whom the event now being delivered concerns; kept for its memory.
+    var eventTargets: [Int32] = []
+
+    /// - Parameter seed: for hashing and for spreading snapshots; from the system's randomness, or a test's.
+    package init(options: CoreOptions, seed: UInt64, now: Now) {
+        self.options = options
+        random = SplitMix64(state: seed)
+        tree = DataTree(
+            hashSeed: random.next(),
+            kinds: NodeKindRule(extendedTypes: options.extendedTypes, emulate353: options.emulate353))
+        watches = WatchTable(hashSeed: random.next())
+        sessions = SessionTable(tickMilliseconds: options.tickTimeMilliseconds)
+        reaper = Reaper(options: options)
+        snapshotTrigger = SnapshotTrigger(options: options, random: &random)
+        let clock = (UInt64(bitPattern: now.wallMilliseconds) << 24) >> 8
+        nextSessionID = Int64(bitPattern: clock | UInt64(bitPattern: options.serverID) << 56)
+        tree.makeFresh()
+        pending.digest = tree.digest
+    }
+
+    /// Requests that wait for the disk or behind one that does.
+    package var outstandingRequests: Int { connections.waitingCount }
+
+    /// Begins to serve what was recovered: every session gets its full timeout, and ephemerals whose session is gone go.
+    ///
+    /// - Parameter lastZxid: the last transaction recovered.
+    package mutating func start(lastZxid: Zxid, at now: Now, into output: inout Output) {
+        lastProcessedZxid = lastZxid
+        lastPreparedZxid = lastZxid
+        pending.digest = tree.digest
+        sessions.start(at: now.monotonicMilliseconds)
+        reaper.start(at: now.monotonicMilliseconds)
+        for owner in tree.owners.ephemerals.keys.sorted(by: { $0.rawValue < $1.rawValue })
+        where sessions[owner] == nil {
+            output.note(
+                .info, "removing ephemerals whose session is gone", [("session", owner.description)])
+            propose(prepareCloseSession(owner), session: owner, cxid: 0, from: nil, now: now, into: &output)
+        }
+    }
+
+    // MARK: Disk
+
+    /// Everything up to `zxid` is on disk: applies it, answers it, and what waited behind it.
+    package mutating func durable(upTo zxid: Zxid, at now: Now, into output: inout Output) {
+        while let entry = inFlight.first, entry.txn.header.zxid <= zxid {
+            _ = inFlight.popFirst()
+            commit(entry, at: now, into: &output)
+        }
+    }
+
+    /// Whether the disk still has room. While it has not, client writes are answered −1 without taking a zxid.
+    package mutating func setSpaceLow(_ isLow: Bool, at now: Now, into output: inout Output) {
+        guard isLow != isSpaceLow else { return }
+        isSpaceLow = isLow
+        sessionBytesWhileLow = 0
+        if isLow {
+            output.note(
+                .error,
+                "the disk of the transaction log is full: writes are refused with error -1 until there is room again; reads go on")
+        } else {
+            output.note(.info, "the disk of the transaction log has room again: writes are accepted")
+        }
+    }
+
+    // MARK: Time
+
+    /// When `advance` should be called next, monotonic microseconds.
+    package var nextDeadlineMicroseconds: Int64 {
+        let next = min(
+            sessions.nextDeadlineMilliseconds,
+            min(connections.nextHandshakeDeadline, reaper.nextDeadlineMilliseconds))
+        return next == Int64.max ? next : next * 1000
+    }
+
+    /// Does what is due: ends sessions, removes containers and TTL nodes, closes connections that say nothing.
+    package mutating func advance(to now: Now, into output: inout Output) {
+        let milliseconds = now.monotonicMilliseconds
+        for session in sessions.expired(at: milliseconds) {
+            statistics.staleSessionsExpired += 1
+            output.note(
+                .info, "expiring session: nothing heard of it for its timeout",
+                [("session", session.id.description), ("timeout", "\(session.timeoutMilliseconds)")])
+            end(session, cxid: 0, from: nil, arrived: now.monotonicMicroseconds, at: now, into: &output)
+        }
+        while let id = connections.nextSilent(at: milliseconds) {
+            statistics.sessionlessExpired += 1
+            close(id, into: &output)
+        }
+        reap(at: now, into: &output)
+    }
+
+    // MARK: Snapshots
+
+    /// Begins a point-in-time picture of what is applied.
+    package mutating func beginSnapshot() -> SnapshotHead {
+        tree.snapshot.begin()
+        snapshotTrigger.reset(random: &random)
+        let ids = sessions.sessions.keys.sorted { $0.rawValue < $1.rawValue }
+        return SnapshotHead(
+            zxid: lastProcessedZxid,
+            sessions: ids.compactMap { id in sessions[id].map { (id, $0.timeoutMilliseconds) } },
+            acls: tree.accessLists.table, digest: options.digestEnabled ? tree.digest : nil)
+    }
+
+    /// Appends about `maxBytes` of encoded nodes. Returns false once all are written, which ends the snapshot.
+    package mutating func continueSnapshot(maxBytes: Int, into writer: inout JuteWriter) -> Bool {
+        guard tree.snapshot.isActive else { return false }
+        if tree.continueSnapshot(maxBytes: maxBytes, into: &writer) { return true }
+        tree.snapshot.end()
+        return false
+    }
+
+    package mutating func abandonSnapshot() {
+        tree.snapshot.end()
+    }
+
+    package var isSnapshotActive: Bool { tree.snapshot.isActive }
+}
+
+/// What a snapshot begins with.
+package struct SnapshotHead: Sendable {
+    package let zxid: Zxid
+    package let sessions: [(SessionID, Int32)]
+    package let acls: [(Int64, [ACL])]
+    /// nil when digests are off.
+    package let digest: UInt64?
+}
+
+/// A transaction that is made but not applied.
+struct InFlight {
+    var txn: Txn
+    /// What was asked for; decides the form of the reply.
+    var operation: Operation
+    /// Who gets the reply, if anybody.
+    var connection: ClientConnection?
+    var arrivedMicroseconds: Int64
+    var touched: [PathKey]
+    var usage: [QuotaUsage]
+}
+
+/// The seeded source of everything random in here.
+struct SplitMix64: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(state: UInt64) {
+        self.state = state
+    }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var value = state
+        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
+        return value ^ (value >> 31)
+    }
+}
+
+/// Says when a snapshot is due: after `snapCount`/2 to `snapCount` transactions, so that the members of an ensemble do not
+/// all do it at once; or the same by bytes (docs/protocol/disk-format.md section 3.2).
+struct SnapshotTrigger {
+    private let snapCount: Int
+    private let sizeLimit: Int64?
+    private var txns = 0
+    private var bytes: Int64 = 0
+    private var txnThreshold = 0
+    private var byteThreshold = Int64.max
+
+    init(options: CoreOptions, random: inout SplitMix64) {
+        snapCount = max(2, options.snapCount)
+        sizeLimit = options.snapSizeLimitBytes
+        reset(random: &random)
+    }
+
+    mutating func reset(random: inout SplitMix64) {
+        txns = 0
+        bytes = 0
+        txnThreshold = snapCount / 2 + Int(random.next() % UInt64(max(1, snapCount / 2)))
+        if let sizeLimit, sizeLimit > 0 {
+            byteThreshold = sizeLimit / 2 + Int64(random.next() % UInt64(max(1, sizeLimit / 2)))
+        }
+    }
+
+    /// Counts a transaction; true when a snapshot is due.
+    mutating func count(bytes size: Int, random: inout SplitMix64) -> Bool {
+        txns += 1
+        bytes += Int64(size)
+        guard txns > txnThreshold || bytes > byteThreshold else { return false }
+        reset(random: &random)
+        return true
+    }
+}
+
+/// Digests of the tree along the way, to compare servers with each other.
+package struct DigestLog {
+    package private(set) var entries: [(zxid: Zxid, digest: UInt64)] = []
+
+    mutating func applied(_ zxid: Zxid, digest: UInt64) {
+        guard zxid.rawValue & 127 == 0 else { return }
+        if entries.count == 1024 { entries.removeFirst() }
+        entries.append((zxid, digest))
+    }
+}

@@ -1,0 +1,124 @@
+import ZooKeeperProtocol
+
+/// A session: what outlives its connections.
+final class Session {
+    let id: SessionID
+    /// As negotiated at the last attach.
+    var timeoutMilliseconds: Int32
+    /// When it ends unless heard of again: the end of a bucket of ticks, monotonic.
+    @exclusivity(unchecked) var deadlineMilliseconds: Int64 = 0
+    /// Its end is in flight: nothing more is accepted from it.
+    @exclusivity(unchecked) var isClosing = false
+    /// The bucket it is filed in; entries in other buckets are left over.
+    var filedBucket: Int64 = -1
+    /// Where its client is now, if anywhere. Cleared when either ends.
+    @exclusivity(unchecked) var connection: ClientConnection?
+    /// Paths of ephemerals whose creation is in flight, in order.
+    var pendingEphemerals: [[UInt8]] = []
+
+    init(id: SessionID, timeoutMilliseconds: Int32) {
+        self.id = id
+        self.timeoutMilliseconds = timeoutMilliseconds
+    }
+}
+
+/// All sessions, and when they end (docs/protocol/client-protocol.md section 13).
+///
+/// Hearing from a session only stores its new deadline; it stays in the bucket where it was filed and is filed anew when
+/// that bucket comes up. So a request costs one store, and a session is looked at once per timeout.
+struct SessionTable {
+    private(set) var sessions: [SessionID: Session] = [:]
+    private var buckets: [Int64: [Session]] = [:]
+    private let tickMilliseconds: Int64
+    private var nextBucket: Int64 = 0
+
+    init(tickMilliseconds: Int64) {
+        self.tickMilliseconds = max(1, tickMilliseconds)
+    }
+
+    var count: Int { sessions.count }
+
+    subscript(id: SessionID) -> Session? { sessions[id] }
+
+    /// Adds a session without a deadline: during recovery.
+    mutating func restore(_ id: SessionID, timeoutMilliseconds: Int32) {
+        if let session = sessions[id] {
+            session.timeoutMilliseconds = timeoutMilliseconds
+        } else {
+            sessions[id] = Session(id: id, timeoutMilliseconds: timeoutMilliseconds)
+        }
+    }
+
+    mutating func removeAll() {
+        sessions = [:]
+        buckets = [:]
+    }
+
+    /// Starts the clocks of all restored sessions, each with its full timeout.
+    mutating func start(at milliseconds: Int64) {
+        nextBucket = milliseconds / tickMilliseconds
+        for id in sessions.keys.sorted(by: { $0.rawValue < $1.rawValue }) {
+            if let session = sessions[id] { file(session, at: milliseconds) }
+        }
+    }
+
+    mutating func add(_ session: Session, at milliseconds: Int64) {
+        sessions[session.id] = session
+        file(session, at: milliseconds)
+    }
+
+    mutating func remove(_ id: SessionID) -> Session? {
+        sessions.removeValue(forKey: id)
+    }
+
+    @inline(__always)
+    func touch(_ session: Session, at milliseconds: Int64) {
+        session.deadlineMilliseconds = deadline(session, at: milliseconds)
+    }
+
+    /// The client may have asked for another timeout, which may end sooner than what is filed.
+    mutating func reattach(_ session: Session, timeoutMilliseconds: Int32, at milliseconds: Int64) {
+        session.timeoutMilliseconds = timeoutMilliseconds
+        file(session, at: milliseconds)
+    }
+
+    private func deadline(_ session: Session, at milliseconds: Int64) -> Int64 {
+        ((milliseconds + Int64(session.timeoutMilliseconds)) / tickMilliseconds + 1) * tickMilliseconds
+    }
+
+    private mutating func file(_ session: Session, at milliseconds: Int64) {
+        touch(session, at: milliseconds)
+        file(session, in: session.deadlineMilliseconds / tickMilliseconds)
+    }
+
+    private mutating func file(_ session: Session, in bucket: Int64) {
+        guard session.filedBucket != bucket else { return }
+        session.filedBucket = bucket
+        buckets[bucket, default: []].append(session)
+    }
+
+    /// When `expired(at:)` should be called next, monotonic milliseconds.
+    var nextDeadlineMilliseconds: Int64 {
+        sessions.isEmpty ? Int64.max : nextBucket * tickMilliseconds
+    }
+
+    /// The sessions whose time is over, in the order of their deadlines.
+    mutating func expired(at milliseconds: Int64) -> [Session] {
+        var expired: [Session] = []
+        while nextBucket * tickMilliseconds <= milliseconds {
+            for session in buckets.removeValue(forKey: nextBucket) ?? [] {
+                guard session.filedBucket == nextBucket else { continue }
+                session.filedBucket = -1
+                guard !session.isClosing, sessions[session.id] === session else { continue }
+                let bucket = session.deadlineMilliseconds / tickMilliseconds
+                if bucket <= nextBucket {
+                    expired.append(session)
+                } else {
+                    file(session, in: bucket)
+                }
+            }
+            nextBucket += 1
+        }
+        return expired
+    }
+}

@@ -1,0 +1,96 @@
+import ZooKeeperProtocol
+
+/// How transactions change the tree: the same on every server and at every replay, whatever the tree already holds of
+/// their effects (docs/protocol/quorum-protocol.md section 17.2).
+extension DataTree {
+    /// - Returns: the new node.
+    /// - Throws: `noNode` when the parent is missing; `nodeExists` when the node is there already, which happens at
+    ///   replay over a snapshot that has it: its ACL is set, and for the plain form the parent is brought forward.
+    mutating func create(_ txn: TxnBody.CreateTxn, _ header: TxnHeader) throws(ErrorCode) -> Handle {
+        let path = txn.path
+        let parent = path.withUnsafeBytes { path in path.parentPath.map { find($0) } ?? none }
+        guard parent != none, path.count > 1 else { throw .noNode }
+        let existing = find(path)
+        if existing != none {
+            setACL(existing, accessLists.retain(txn.acl))
+            if case .create = txn.kind { countCreate(parent, txn.parentCVersion, header.zxid) }
+            throw .nodeExists
+        }
+        countCreate(parent, txn.parentCVersion, header.zxid)
+        let owner: Int64 =
+            switch txn.kind {
+            case .create, .create2: txn.isEphemeral ? header.session.rawValue : 0
+            case .container: NodeKind.containerOwner
+            case .ttl(let milliseconds): NodeKind.ttl(milliseconds: milliseconds).owner
+            }
+        let stat = StatPersisted(
+            czxid: header.zxid, mzxid: header.zxid, ctime: header.time, mtime: header.time, ephemeralOwner: owner,
+            pzxid: header.zxid)
+        let acl = accessLists.retain(txn.acl)
+        return path.withUnsafeBytes { path in
+            if let data = txn.data {
+                return data.withUnsafeBytes { insert(path: path, data: $0, acl: acl, stat: stat, parent: parent) }
+            }
+            return insert(path: path, data: nil, acl: acl, stat: stat, parent: parent)
+        }
+    }
+
+    private mutating func countCreate(_ parent: Handle, _ parentCVersion: Int32, _ zxid: Zxid) {
+        var stat = nodes[parent].stat
+        stat.countCreate(parentCVersion, zxid)
+        setStat(parent, stat)
+    }
+
+    /// Removes the node at `handle` and all below it; there is something below it only at replay over a snapshot that
+    /// already holds what was made there afterwards.
+    mutating func delete(_ handle: Handle, zxid: Zxid) {
+        let parent = nodes[handle].parent
+        var deepest = handle
+        while true {
+            while nodes[deepest].firstChild != none { deepest = nodes[deepest].firstChild }
+            let next = nodes[deepest].parent
+            remove(deepest)
+            if deepest == handle { break }
+            deepest = next
+        }
+        touchParent(parent, zxid: zxid)
+    }
+
+    /// A child of this node went, or would have gone.
+    mutating func touchParent(_ parent: Handle, zxid: Zxid) {
+        var stat = nodes[parent].stat
+        guard zxid > stat.pzxid else { return }
+        stat.pzxid = zxid
+        setStat(parent, stat)
+    }
+
+    mutating func setData(_ handle: Handle, _ data: [UInt8]?, version: Int32, _ header: TxnHeader) {
+        var stat = nodes[handle].stat
+        stat.version = version
+        stat.mzxid = header.zxid
+        stat.mtime = header.time
+        if let data {
+            data.withUnsafeBytes { setData(handle, $0, stat: stat) }
+        } else {
+            setData(handle, nil as UnsafeRawBufferPointer?, stat: stat)
+        }
+    }
+
+    mutating func setACL(_ handle: Handle, _ acl: [ACL], version: Int32) {
+        setACL(handle, accessLists.retain(acl))
+        var stat = nodes[handle].stat
+        stat.aversion = version
+        setStat(handle, stat)
+    }
+}
+
+extension StatPersisted {
+    /// What a create does to its parent. The counter never moves back, and sticks at its largest value.
+    mutating func countCreate(_ parentCVersion: Int32, _ zxid: Zxid) {
+        let count = parentCVersion == -1 ? cversion &+ 1 : parentCVersion
+        if count > cversion {
+            cversion = count
+            pzxid = zxid
+        }
+    }
+}
