@@ -27,6 +27,8 @@ final class ClientConnection {
     let id: ConnectionID
     let peer: PeerAddress
     let establishedWallMilliseconds: Int64
+    /// By when a ConnectRequest must have come, monotonic.
+    let handshakeDeadlineMilliseconds: Int64
     @exclusivity(unchecked) var phase = Phase.handshake
     @exclusivity(unchecked) var session: Session?
     @exclusivity(unchecked) var identities: Identities
@@ -38,11 +40,12 @@ final class ClientConnection {
     @exclusivity(unchecked) var waiting = FIFO<Waiting>()
     @exclusivity(unchecked) var statistics = ConnectionStatistics()
 
-    init(id: ConnectionID, peer: PeerAddress, now: Now, isAuthenticated: Bool) {
+    init(id: ConnectionID, peer: PeerAddress, now: Now, isAuthenticated: Bool, handshakeDeadline: Int64) {
         self.id = id
         self.peer = peer
         self.isAuthenticated = isAuthenticated
         establishedWallMilliseconds = now.wallMilliseconds
+        handshakeDeadlineMilliseconds = handshakeDeadline
         identities = Identities(address: peer.text)
     }
 

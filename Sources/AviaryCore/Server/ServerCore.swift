@@ -35,6 +35,8 @@ package struct ServerCore: ~Copyable {
     /// How often the tree did not come out as it was prepared: never, unless there is a bug.
     package internal(set) var digestMismatchCount = 0
 
+    /// The ACL table of the snapshot being loaded.
+    var restoredACLs: [Int64: [ACL]] = [:]
     /// The paths that the write now being prepared touches, and what it will add to quotas.
     var touched: [PathKey] = []
     var touchedUsage: [QuotaUsage] = []
