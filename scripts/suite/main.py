@@ -33,6 +33,7 @@ class ClientCheck:
 CHECKS = [
     ClientCheck("golden-client", "golden_client.py"),
     ClientCheck("golden-disk", "golden_disk.py"),
+    ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
     ClientCheck("curator", "curator.py", ["jdk", "jars"]),
     ClientCheck("zkcli", "zkcli.py", ["zkcli", "jdk", "jars"]),
     ClientCheck("c-client", "c_client.py", ["gcc", "libzookeeper", "cli_mt"]),
