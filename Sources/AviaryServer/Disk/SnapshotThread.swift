@@ -1,0 +1,175 @@
+internal import AviaryCore
+internal import AviaryStorage
+internal import ZooKeeperProtocol
+
+/// Encoded nodes on their way to a snapshot. As with `LogBatch`, whoever holds the reference has the memory.
+final class SnapshotChunk: @unchecked Sendable {
+    var nodes = JuteWriter(capacity: SnapshotThread.chunkBytes + (16 << 10))
+}
+
+/// What the loop asks of the snapshot thread.
+enum SnapshotOrder: Sendable {
+    case begin(SnapshotHead)
+    case append(SnapshotChunk)
+    case finish(digest: UInt64?)
+    case abandon
+    case purge
+}
+
+/// What the snapshot thread tells the loop.
+enum SnapshotReport: Sendable {
+    case written(SnapshotChunk)
+    case finished(name: String, bytes: Int64)
+    case failed(StorageError)
+    case ended
+}
+
+/// What the snapshot thread does to files; behind it are the disk and the formats of AviaryStorage.
+protocol SnapshotFiles: ~Copyable {
+    mutating func begin(_ head: SnapshotHead) throws(StorageError)
+    mutating func append(_ nodes: UnsafeRawBufferPointer) throws(StorageError)
+    /// - Returns: the file's name and size.
+    mutating func finish(digest: UInt64?) throws(StorageError) -> (name: String, bytes: Int64)
+    mutating func abandon()
+    /// Deletes what no start would need; does nothing where that is switched off.
+    mutating func purge()
+}
+
+/// The loop's end of the thread that writes snapshots and removes old files.
+///
+/// It has its own thread because a snapshot of a large tree takes the disk for seconds, and a log record waits for
+/// nobody.
+final class SnapshotThread: Sendable {
+    /// About as much of the tree is encoded in one step of the loop: a fraction of a millisecond.
+    static let chunkBytes = 256 << 10
+    /// So many bytes may wait for the disk before the loop stops encoding.
+    static let maximumWaitingBytes = 4 << 20
+
+    private let shared = Shared()
+
+    private final class Shared: @unchecked Sendable {
+        let monitor = Monitor()
+        var orders: [SnapshotOrder] = []
+        var isStopping = false
+    }
+
+    /// Starts the thread, which owns `files` until it ends.
+    ///
+    /// - Parameter purgeInterval: how often to purge without being told; nil is never.
+    /// - Returns: whether the system had a thread to give.
+    func start<Files: SnapshotFiles & ~Copyable & Sendable>(
+        _ files: consuming Files,
+        purgeInterval: Duration?,
+        report: @escaping @Sendable (SnapshotReport) -> Void
+    ) -> Bool {
+        let worker = SnapshotWorker(
+            files: files,
+            shared: shared,
+            purgeMicroseconds: purgeInterval?.microseconds,
+            report: report
+        )
+        return DiskThread.start("aviary-snapshot") { worker.run() }
+    }
+
+    func submit(_ order: SnapshotOrder) {
+        shared.monitor.locked {
+            shared.orders.append(order)
+            shared.monitor.signal()
+        }
+    }
+
+    /// Lets the thread end; a snapshot under way is given up.
+    func stop() {
+        shared.monitor.locked {
+            shared.isStopping = true
+            shared.monitor.signal()
+        }
+    }
+
+    /// The thread itself: the only one that touches `files`, hence `@unchecked Sendable`.
+    private final class SnapshotWorker<Files: SnapshotFiles & ~Copyable>: @unchecked Sendable {
+        private var files: Files
+        private let shared: Shared
+        private let purgeMicroseconds: Int64?
+        private let report: @Sendable (SnapshotReport) -> Void
+        private var nextPurge: Int64?
+        private var isWriting = false
+
+        init(
+            files: consuming Files,
+            shared: Shared,
+            purgeMicroseconds: Int64?,
+            report: @escaping @Sendable (SnapshotReport) -> Void
+        ) {
+            self.files = files
+            self.shared = shared
+            self.purgeMicroseconds = purgeMicroseconds
+            self.report = report
+        }
+
+        func run() {
+            purge()
+            while let orders = next() {
+                for order in orders { carryOut(order) }
+                if let nextPurge, !isWriting, SystemClock.monotonicMicroseconds() >= nextPurge { purge() }
+            }
+            if isWriting { files.abandon() }
+            report(.ended)
+        }
+
+        /// Sleeps until there is something to do; nil when the thread is to end.
+        private func next() -> [SnapshotOrder]? {
+            let deadline = isWriting ? nil : nextPurge
+            return shared.monitor.locked {
+                while shared.orders.isEmpty, !shared.isStopping {
+                    guard let deadline else {
+                        shared.monitor.wait()
+                        continue
+                    }
+                    guard SystemClock.monotonicMicroseconds() < deadline else { break }
+                    shared.monitor.wait(until: deadline)
+                }
+                guard !shared.isStopping else { return nil }
+                defer { shared.orders.removeAll() }
+                return shared.orders
+            }
+        }
+
+        private func carryOut(_ order: SnapshotOrder) {
+            do throws(StorageError) {
+                switch order {
+                case .begin(let head):
+                    isWriting = true
+                    try files.begin(head)
+                case .append(let chunk):
+                    // After a failure the loop's orders of the same snapshot may still be on their way.
+                    if isWriting {
+                        try chunk.nodes.withBytes { (bytes) throws(StorageError) in try files.append(bytes) }
+                    }
+                    report(.written(chunk))
+                case .finish(let digest):
+                    guard isWriting else { return }
+                    let file = try files.finish(digest: digest)
+                    isWriting = false
+                    report(.finished(name: file.name, bytes: file.bytes))
+                    purge()
+                case .abandon:
+                    if isWriting { files.abandon() }
+                    isWriting = false
+                case .purge:
+                    purge()
+                }
+            } catch {
+                files.abandon()
+                isWriting = false
+                report(.failed(error))
+                if case .append(let chunk) = order { report(.written(chunk)) }
+            }
+        }
+
+        private func purge() {
+            files.purge()
+            nextPurge = purgeMicroseconds.map { SystemClock.monotonicMicroseconds() + $0 }
+        }
+    }
+}

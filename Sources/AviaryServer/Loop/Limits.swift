@@ -1,0 +1,36 @@
+/// The bounds of one server, as numbers that the hot path compares with.
+struct Limits: Sendable {
+    /// `jute.maxbuffer`: the longest frame.
+    var maximumFrameBytes: Int
+    /// As many requests may be in flight before anybody is looked at for pausing.
+    var outstandingRequests: Int
+    /// `largeRequestThreshold`: frames from this length on count as large; `Int.max` is never.
+    var largeRequestBytes: Int
+    /// `largeRequestMaxBytes`.
+    var largeRequestTotalBytes: Int
+    /// Unsent bytes of one client at which it is not read from any more, and at which it is again.
+    var pauseUnsentBytes = 1 << 20
+    var resumeUnsentBytes = 1 << 18
+    /// Unsent bytes of one client at which it is closed: what is sent to it without being asked for is notifications,
+    /// and those are worth nothing to somebody who does not read.
+    var maximumUnsentBytes: Int
+    /// Connections that there are descriptors for.
+    var maximumConnections: Int
+
+    /// Descriptors that clients may not have: logs, snapshots, listeners, the event loop's own.
+    static let reservedDescriptors = 32
+
+    init(_ configuration: ServerConfiguration, maximumDescriptors: Int) {
+        maximumFrameBytes = configuration.limits.maximumPacketSize
+        outstandingRequests = min(
+            configuration.limits.outstandingRequests + 1,
+            configuration.requestThrottle.maximumRequests ?? .max
+        )
+        largeRequestBytes = configuration.limits.largeRequestThreshold.map { $0 + 1 } ?? .max
+        largeRequestTotalBytes = configuration.limits.largeRequestMaximumTotal
+        // One answer may be larger than a frame that a client may send.
+        maximumUnsentBytes = max(16 << 20, 4 * configuration.limits.maximumPacketSize)
+        let descriptors = maximumDescriptors < 0 ? 1024 : maximumDescriptors
+        maximumConnections = max(descriptors - Limits.reservedDescriptors, 1)
+    }
+}

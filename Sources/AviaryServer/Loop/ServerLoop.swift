@@ -1,0 +1,400 @@
+internal import AviaryCore
+internal import AviaryStorage
+internal import Logging
+internal import NIOCore
+internal import ZooKeeperProtocol
+
+/// The one thread that owns clients and core, and carries out what the core wants done.
+///
+/// A turn is everything that was ready at once: frames of any number of connections, a report of the log thread, the
+/// timer. It has one reading of the clock, one batch for the log thread, and one write per connection. Group commit and
+/// batching of replies come from that and from nothing else.
+///
+/// `@unchecked Sendable`: every member but the constants is touched on `eventLoop` alone. Others reach it through
+/// `eventLoop.execute`.
+final class ServerLoop: @unchecked Sendable {
+    let eventLoop: any EventLoop
+    let logger: Logger
+    let configuration: ServerConfiguration
+    let limits: Limits
+    let directories: Directories
+    /// Bytes in the data and the log directory.
+    let directorySizes: @Sendable () -> (data: Int64, log: Int64)
+
+    @exclusivity(unchecked) var core: ServerCore
+    /// What the current turn has collected.
+    @exclusivity(unchecked) var output = Output()
+    /// What is being carried out. Closing a channel calls back into the core at once, which must find an `output` that
+    /// nobody is reading.
+    @exclusivity(unchecked) private var outgoing = Output()
+    @exclusivity(unchecked) private(set) var now: Now
+    @exclusivity(unchecked) private var isTurnOpen = false
+    @exclusivity(unchecked) private var isCarryingOut = false
+    private var endTurnTask: @Sendable () -> Void = {}
+
+    /// By slot of the connection's id.
+    @exclusivity(unchecked) private var handlers: [ClientHandler?] = []
+    /// Have something to be flushed in this turn.
+    @exclusivity(unchecked) private var touched: [ClientHandler] = []
+    /// Wait until fewer requests are outstanding.
+    private var throttled: [ClientHandler] = []
+    /// Go on reading at the end of this turn.
+    private var resumed: [ClientHandler] = []
+    /// Have large requests that are not answered yet.
+    private var large: [ClientHandler] = []
+    var largeBytes = 0
+    private var buffers: [ByteBuffer] = []
+
+    private var timer: Scheduled<Void>?
+    private var timerMicroseconds = Int64.max
+
+    var admission: Admission
+    var throttle: ConnectionThrottle
+    @exclusivity(unchecked) var metrics = ShellMetrics()
+    /// `stmk`; Apache's default. Nothing is traced by it here.
+    var traceMask: Int64 = 0x132
+    var clientPort = 0
+    let startedMicroseconds: Int64
+    /// Equal complaints about clients, for ten minutes.
+    private var complaints = LogLimiter<Complaint>(interval: .seconds(600))
+
+    var storage: StorageLink?
+    private(set) var isStopping = false
+    private var whenQuiet: (() -> Void)?
+
+    init(
+        eventLoop: any EventLoop,
+        core: consuming ServerCore,
+        configuration: ServerConfiguration,
+        limits: Limits,
+        directories: Directories,
+        directorySizes: @escaping @Sendable () -> (data: Int64, log: Int64),
+        logger: Logger,
+        now: Now
+    ) {
+        self.eventLoop = eventLoop
+        self.core = core
+        self.configuration = configuration
+        self.limits = limits
+        self.directories = directories
+        self.directorySizes = directorySizes
+        self.logger = logger
+        self.now = now
+        startedMicroseconds = now.monotonicMicroseconds
+        admission = Admission(
+            maximumPerAddress: configuration.clients.maximumConnectionsPerAddress,
+            maximumTotal: configuration.clients.maximumConnections,
+            maximumDescriptors: limits.maximumConnections
+        )
+        throttle = ConnectionThrottle(
+            configuration.connectionThrottle,
+            nowMilliseconds: now.monotonicMilliseconds
+        )
+        endTurnTask = { [unowned self] in endTurn() }
+    }
+
+    /// The folders that data is in, as `conf` shows them.
+    struct Directories: Sendable {
+        var data: String
+        var log: String
+    }
+
+    /// A client that was told off, so that it is not told again.
+    private struct Complaint: Hashable {
+        let kind: Kind
+        let address: Peer.AddressKey?
+
+        enum Kind: Hashable {
+            case protocolGuess(WrongProtocol), frameLength, largeRequest, refusal(Admission.Refusal), throttled
+        }
+    }
+
+    /// How long a client that is being closed may take to read what it was sent last.
+    static let lingerTime = TimeAmount.seconds(5)
+    /// Replies that gather before they are sent in the middle of a turn: a few bytes of requests can ask for gigabytes.
+    private static let drainBytes = 1 << 20
+
+    // MARK: - Turns
+
+    /// Opens a turn unless one is open: reads the clock and books the turn's end behind all that is ready now.
+    @inline(__always)
+    func beginTurn() {
+        if !isTurnOpen { openTurn() }
+    }
+
+    private func openTurn() {
+        isTurnOpen = true
+        now = SystemClock.now()
+        eventLoop.execute(endTurnTask)
+    }
+
+    private func endTurn() {
+        if !large.isEmpty { releaseLargeRequests() }
+        if !throttled.isEmpty, core.outstandingRequests < limits.outstandingRequests { resumeThrottled() }
+        if !resumed.isEmpty { readOn() }
+        carryOut()
+        // Closing a connection may have given the core more to say.
+        guard output.isEmpty, resumed.isEmpty else { return eventLoop.execute(endTurnTask) }
+        isTurnOpen = false
+        armTimer()
+        if isStopping { checkQuiet() }
+    }
+
+    /// Hands one frame to the core.
+    @inline(__always)
+    func receive(_ frame: UnsafeRawBufferPointer, from handler: ClientHandler) {
+        guard let id = handler.id else { return }
+        if handler.isFirstFrame, !admitsSession(frame, handler) { return }
+        core.receive(frame, from: id, at: now, into: &output)
+        if output.clientBytes.count >= ServerLoop.drainBytes { carryOut() }
+        if core.outstandingRequests >= limits.outstandingRequests { throttle(handler, id) }
+    }
+
+    /// Does everything in `output`: the log first, then clients. Nothing depends on that order; it only starts the disk
+    /// a little earlier.
+    private func carryOut() {
+        guard !isCarryingOut, !output.isEmpty else { return }
+        isCarryingOut = true
+        swap(&output, &outgoing)
+        if !outgoing.log.isEmpty || outgoing.isSnapshotDue { submitLog() }
+        for index in outgoing.clients.indices {
+            switch outgoing.clients[index] {
+            case .send(let id, let range):
+                guard let handler = handler(of: id) else { continue }
+                if outgoing.clientBytes.withBytes(in: range, { handler.append($0) }) { touched.append(handler) }
+            case .close(let id):
+                guard let handler = handler(of: id) else { continue }
+                if handler.closeAfterFlush() { touched.append(handler) }
+            }
+        }
+        for handler in touched { handler.flush() }
+        touched.removeAll(keepingCapacity: true)
+        for note in outgoing.notes { log(note) }
+        outgoing.reset()
+        isCarryingOut = false
+    }
+
+    private func submitLog() {
+        guard let storage else { return }
+        let batch = storage.takeBatch()
+        swap(&batch.bytes, &outgoing.logBytes)
+        swap(&batch.records, &outgoing.log)
+        batch.rollsAfter = outgoing.isSnapshotDue
+        batch.submittedMicroseconds = now.monotonicMicroseconds
+        storage.log.submit(batch)
+        if outgoing.isSnapshotDue { beginSnapshot() }
+    }
+
+    private func armTimer() {
+        let deadline = core.nextDeadlineMicroseconds
+        guard deadline < timerMicroseconds else { return }
+        timer?.cancel()
+        timerMicroseconds = deadline
+        let delay = TimeAmount.microseconds(max(deadline - now.monotonicMicroseconds, 0) + 1)
+        timer = eventLoop.scheduleTask(in: delay) { [unowned self] in timerFired() }
+    }
+
+    private func timerFired() {
+        timer = nil
+        timerMicroseconds = .max
+        beginTurn()
+        core.advance(to: now, into: &output)
+    }
+
+    private func log(_ note: CoreNote) {
+        let level: Logger.Level =
+            switch note.level {
+            case .debug: .debug
+            case .info: .info
+            case .warning: .warning
+            case .error: .error
+            }
+        guard level >= logger.logLevel else { return }
+        var metadata: Logger.Metadata = [:]
+        for (key, value) in note.metadata { metadata[key] = .string(value) }
+        logger.log(level: level, "\(note.message)", metadata: metadata)
+    }
+
+    // MARK: - Connections
+
+    /// The handler of a connection, unless it is gone.
+    @inline(__always)
+    func handler(of id: ConnectionID) -> ClientHandler? {
+        let slot = Int(id.slot)
+        guard slot < handlers.count, let handler = handlers[slot], handler.id == id else { return nil }
+        return handler
+    }
+
+    /// Whether a connection may come in; it is closed without a byte otherwise.
+    func admit(_ peer: Peer) -> Bool {
+        guard !isStopping else { return false }
+        guard let refusal = admission.admit(peer.key) else { return true }
+        beginTurn()
+        metrics.connectionsRejected += 1
+        let remedy =
+            switch refusal {
+            case .tooManyFromAddress: "too many connections from one address; maxClientCnxns is the limit"
+            case .tooManyInTotal: "too many connections; maxCnxns is the limit"
+            case .tooManyDescriptors: "out of file descriptors for connections; raise the limit (ulimit -n)"
+            }
+        complain(.refusal(refusal), refusal == .tooManyFromAddress ? peer : nil, "refusing a connection: \(remedy)")
+        return false
+    }
+
+    func connected(_ handler: ClientHandler) {
+        beginTurn()
+        let id = core.accept(handler.peer.address, at: now)
+        let slot = Int(id.slot)
+        while handlers.count <= slot { handlers.append(nil) }
+        handlers[slot] = handler
+        handler.attach(id)
+    }
+
+    func disconnected(_ handler: ClientHandler) {
+        beginTurn()
+        admission.release(handler.peer.key)
+        guard let id = handler.id else { return }
+        handlers[Int(id.slot)] = nil
+        core.closed(id, at: now, into: &output)
+    }
+
+    /// The client goes on reading what it holds, and from its socket, when the turn ends.
+    func resumeLater(_ handler: ClientHandler) {
+        beginTurn()
+        resumed.append(handler)
+    }
+
+    private func readOn() {
+        let handlers = resumed
+        resumed.removeAll(keepingCapacity: true)
+        for handler in handlers { handler.goOn() }
+    }
+
+    /// Too much is in flight: this connection waits if it has a part in that (`globalOutstandingLimit`), or in any case
+    /// (`request_throttle_max_requests`).
+    private func throttle(_ handler: ClientHandler, _ id: ConnectionID) {
+        let outstanding = core.outstandingRequests
+        let exceeds = outstanding > configuration.limits.outstandingRequests && core.isOutstanding(id)
+        if exceeds || outstanding >= configuration.requestThrottle.maximumRequests ?? .max {
+            metrics.throttleWaits += 1
+            handler.pause(.outstanding)
+            throttled.append(handler)
+        }
+    }
+
+    private func resumeThrottled() {
+        let handlers = throttled
+        throttled.removeAll(keepingCapacity: true)
+        for handler in handlers { handler.resume(.outstanding) }
+    }
+
+    /// A buffer for what one client is sent in this turn; its memory is reused once the socket has taken it.
+    func takeBuffer(capacity: Int) -> ByteBuffer {
+        guard var buffer = buffers.popLast() else { return ByteBufferAllocator().buffer(capacity: max(capacity, 512)) }
+        // Copies nothing: it takes new memory if the channel still holds the old.
+        buffer.clear(minimumCapacity: max(capacity, 512))
+        return buffer
+    }
+
+    func giveBack(_ buffer: ByteBuffer) {
+        if buffers.count < 32, buffer.capacity <= 1 << 16 { buffers.append(buffer) }
+    }
+
+    // MARK: - Refusals
+
+    /// The token bucket looks at a ConnectRequest before the core does.
+    private func admitsSession(_ frame: UnsafeRawBufferPointer, _ handler: ClientHandler) -> Bool {
+        guard throttle.isOn else { return true }
+        // protocolVersion, lastZxidSeen and timeOut come before the session's id.
+        let renews = frame.count >= 24 && frame.loadUnaligned(fromByteOffset: 16, as: Int64.self) != 0
+        let isAdmitted = throttle.admits(
+            renewsSession: renews,
+            nowMilliseconds: now.monotonicMilliseconds,
+            chance: .random(in: 0..<1)
+        )
+        metrics.tokenDeficit.add(Int64(throttle.deficit))
+        guard !isAdmitted else { return true }
+        metrics.connectionsRejected += 1
+        complain(
+            .throttled,
+            nil,
+            "closing new connections: more sessions are asked for than connection_throttle allows"
+        )
+        handler.abort()
+        return false
+    }
+
+    /// A length that no frame may have.
+    func refused(_ handler: ClientHandler, length: Int, guess: WrongProtocol?) {
+        metrics.connectionsDropped += 1
+        if let guess {
+            complain(.protocolGuess(guess), handler.peer, "closing a connection: \(guess.explanation)")
+        } else {
+            let limit = "jute.maxbuffer \(limits.maximumFrameBytes)"
+            let text = length < 0 ? "negative" : "\(length), above \(limit)"
+            complain(.frameLength, handler.peer, "closing a connection: frame length is \(text)")
+        }
+    }
+
+    func refusedLargeRequest(_ handler: ClientHandler, length: Int) {
+        metrics.largeRequestsRejected += 1
+        metrics.connectionsDropped += 1
+        complain(
+            .largeRequest,
+            handler.peer,
+            "closing a connection: with its request of \(length) bytes largeRequestMaxBytes would be exceeded"
+        )
+    }
+
+    private func complain(_ kind: Complaint.Kind, _ peer: Peer?, _ text: String) {
+        guard complaints.allows(Complaint(kind: kind, address: peer?.key), at: now.monotonicMicroseconds) else {
+            return
+        }
+        logger.warning("\(text)", metadata: peer.map { ["peer": "\($0)"] } ?? [:])
+    }
+
+    // MARK: - Large requests
+
+    func watchLargeRequests(of handler: ClientHandler) {
+        if !large.contains(where: { $0 === handler }) { large.append(handler) }
+    }
+
+    private func releaseLargeRequests() {
+        large.removeAll { handler in
+            if let id = handler.id, core.isOutstanding(id) { return false }
+            handler.releaseLargeRequests()
+            return handler.largeBytes == 0
+        }
+    }
+
+    // MARK: - Stopping
+
+    /// Reads nothing more, and calls back once everything that was accepted is answered as far as clients take it.
+    func stopReading(whenQuiet: @escaping () -> Void) {
+        beginTurn()
+        isStopping = true
+        self.whenQuiet = whenQuiet
+        for handler in handlers { handler?.pause(.stopping) }
+    }
+
+    private func checkQuiet() {
+        guard core.outstandingRequests == 0, let whenQuiet else { return }
+        self.whenQuiet = nil
+        whenQuiet()
+    }
+
+    /// Lets all clients go, each after what it was sent last.
+    func closeConnections() {
+        beginTurn()
+        timer?.cancel()
+        for handler in handlers {
+            if let handler, handler.closeAfterFlush() { handler.flush() }
+        }
+    }
+
+    func abortConnections() {
+        for handler in handlers { handler?.abort() }
+    }
+
+    var connectionCount: Int { handlers.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }
+}

@@ -1,0 +1,181 @@
+internal import AviaryCore
+internal import AviaryStorage
+internal import Logging
+internal import NIOCore
+internal import ZooKeeperProtocol
+
+/// The loop's side of the disk: the two threads, and the memory that goes back and forth.
+final class StorageLink {
+    let log: LogThread
+    let snapshots: SnapshotThread
+    /// Ends the process after an error that nothing may be acknowledged behind.
+    let fail: @Sendable (StorageError) -> Void
+
+    fileprivate var batches: [LogBatch] = []
+    fileprivate var chunks: [SnapshotChunk] = []
+    fileprivate var snapshot: SnapshotRun?
+    fileprivate var retry: Scheduled<Void>?
+    fileprivate var whenLogEnded: (() -> Void)?
+    fileprivate var whenSnapshotsEnded: (() -> Void)?
+
+    /// A snapshot under way.
+    fileprivate struct SnapshotRun {
+        let head: SnapshotHead
+        let startedMicroseconds: Int64
+        /// Handed over and not written yet.
+        var waitingBytes = 0
+        /// Everything is handed over.
+        var isComplete = false
+        /// The next step is booked.
+        var isStepScheduled = false
+    }
+
+    init(log: LogThread, snapshots: SnapshotThread, fail: @escaping @Sendable (StorageError) -> Void) {
+        self.log = log
+        self.snapshots = snapshots
+        self.fail = fail
+    }
+
+    func takeBatch() -> LogBatch {
+        batches.popLast() ?? LogBatch()
+    }
+
+    fileprivate func takeChunk() -> SnapshotChunk {
+        chunks.popLast() ?? SnapshotChunk()
+    }
+}
+
+extension ServerLoop {
+    // MARK: - The log
+
+    /// The log thread has flushed, or has ended (nil).
+    func logged(_ report: LogReport?) {
+        guard let storage else { return }
+        guard let report else {
+            storage.whenLogEnded?()
+            storage.whenLogEnded = nil
+            return
+        }
+        beginTurn()
+        metrics.flushed(report)
+        for batch in report.batches where storage.batches.count < 4 {
+            batch.reset()
+            storage.batches.append(batch)
+        }
+        core.setSpaceLow(report.space == .low, at: now, into: &output)
+        core.durable(upTo: report.durable, at: now, into: &output)
+    }
+
+    func warned(_ warning: LogWarning) {
+        switch warning {
+        case .slowFlush(let microseconds, let records):
+            logger.warning(
+                "flushing the transaction log took long; clients wait for it, so give it a disk of its own",
+                metadata: ["milliseconds": "\(microseconds / 1000)", "records": "\(records)"]
+            )
+        case .cannotRoll:
+            logger.warning("the transaction log goes on in its file, because there is no space for a new one")
+        case .closeFailed(let error):
+            logger.warning("the transaction log could not be closed; nothing is lost", metadata: ["reason": "\(error)"])
+        }
+    }
+
+    // MARK: - Snapshots
+
+    /// Starts a snapshot in the background, unless one is under way.
+    func beginSnapshot() {
+        guard let storage, storage.snapshot == nil, !isStopping else { return }
+        storage.retry?.cancel()
+        storage.retry = nil
+        let head = core.beginSnapshot()
+        storage.snapshot = StorageLink.SnapshotRun(
+            head: head,
+            startedMicroseconds: SystemClock.monotonicMicroseconds()
+        )
+        storage.snapshots.submit(.begin(head))
+        bookSnapshotStep()
+    }
+
+    /// A step needs less than a millisecond, and clients get the loop for as long between two steps. Through `execute`
+    /// the steps would run back to back: the loop empties that queue before it looks at its sockets.
+    private func bookSnapshotStep() {
+        guard let storage, var run = storage.snapshot, !run.isStepScheduled, !run.isComplete else { return }
+        guard run.waitingBytes < SnapshotThread.maximumWaitingBytes else { return }
+        run.isStepScheduled = true
+        storage.snapshot = run
+        eventLoop.scheduleTask(in: .milliseconds(1)) { [self] in continueSnapshot() }
+    }
+
+    private func continueSnapshot() {
+        guard let storage, var run = storage.snapshot else { return }
+        run.isStepScheduled = false
+        let chunk = storage.takeChunk()
+        chunk.nodes.removeAll()
+        run.isComplete = !core.continueSnapshot(maxBytes: SnapshotThread.chunkBytes, into: &chunk.nodes)
+        run.waitingBytes += chunk.nodes.count
+        storage.snapshot = run
+        storage.snapshots.submit(.append(chunk))
+        if run.isComplete {
+            storage.snapshots.submit(.finish(digest: run.head.digest))
+        } else {
+            bookSnapshotStep()
+        }
+    }
+
+    func snapshotReported(_ report: SnapshotReport) {
+        guard let storage else { return }
+        switch report {
+        case .written(let chunk):
+            storage.snapshot?.waitingBytes -= chunk.nodes.count
+            if storage.snapshot == nil {
+                storage.chunks.removeAll()
+            } else if storage.chunks.count < 4 {
+                storage.chunks.append(chunk)
+            }
+            bookSnapshotStep()
+        case .finished(let name, let bytes):
+            guard let run = storage.snapshot else { return }
+            let taken = (SystemClock.monotonicMicroseconds() - run.startedMicroseconds) / 1000
+            metrics.snapshotTime.add(taken)
+            logger.info(
+                "snapshot written",
+                metadata: ["file": "\(name)", "bytes": "\(bytes)", "milliseconds": "\(taken)"]
+            )
+            storage.snapshot = nil
+            storage.chunks.removeAll()
+        case .failed(let error):
+            metrics.snapshotErrors += 1
+            storage.snapshot = nil
+            storage.chunks.removeAll()
+            core.abandonSnapshot()
+            logger.error(
+                "a snapshot could not be written; the log goes on and the next try is in a minute",
+                metadata: ["reason": "\(error)"]
+            )
+            storage.retry = eventLoop.scheduleTask(in: .seconds(60)) { [self] in beginSnapshot() }
+        case .ended:
+            storage.whenSnapshotsEnded?()
+            storage.whenSnapshotsEnded = nil
+        }
+    }
+
+    // MARK: - Stopping
+
+    /// Lets the log thread store what it has, and calls back when it has ended.
+    func stopLog(_ whenEnded: @escaping () -> Void) {
+        guard let storage else { return whenEnded() }
+        storage.whenLogEnded = whenEnded
+        storage.log.stop()
+    }
+
+    func stopSnapshots(_ whenEnded: @escaping () -> Void) {
+        guard let storage else { return whenEnded() }
+        storage.retry?.cancel()
+        if storage.snapshot != nil {
+            storage.snapshot = nil
+            core.abandonSnapshot()
+        }
+        storage.whenSnapshotsEnded = whenEnded
+        storage.snapshots.stop()
+    }
+}
