@@ -57,7 +57,7 @@ let package = Package(
             name: "AviaryStorageTests", dependencies: ["AviaryStorage", "ZooKeeperProtocol"],
             swiftSettings: settings),
         .testTarget(
-            name: "AviaryCoreTests", dependencies: ["AviaryCore", "ZooKeeperProtocol"], swiftSettings: settings),
+            name: "AviaryCoreTests", dependencies: ["AviaryCore", "ZooKeeperProtocol", crypto], swiftSettings: settings),
         .testTarget(
             name: "AviaryServerTests",
             dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix],

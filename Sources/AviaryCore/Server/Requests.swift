@@ -105,7 +105,16 @@ extension ServerCore {
             } else {
                 refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
             }
-        case .auth, .check, .createSession, .error:
+        case .createSession:
+            // Sessions come from handshakes. A body that cannot be read is recorded as a refused write.
+            if (try? reader.int32()) == nil {
+                propose(
+                    .error(.marshallingError), session: session.id, cxid: xid, from: connection, as: .multi, now: now,
+                    into: &output)
+            } else {
+                refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
+            }
+        case .auth, .check, .error:
             refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
         }
     }
