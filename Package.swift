@@ -51,6 +51,11 @@ let package = Package(
             ],
             swiftSettings: settings),
 
+        // Measures the pure levels in process; see bench/ for whole servers.
+        .executableTarget(
+            name: "aviary-benchmarks", dependencies: ["AviaryCore", "ZooKeeperProtocol"], path: "Benchmarks",
+            swiftSettings: settings),
+
         .testTarget(
             name: "ZooKeeperProtocolTests", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
         .testTarget(

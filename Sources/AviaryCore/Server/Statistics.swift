@@ -44,7 +44,7 @@ package struct LatencyHistogram: Sendable {
     /// The lower bound of the bucket that holds the given share (0…1) of the values.
     package func percentile(_ share: Double) -> Int64 {
         guard summary.count > 0 else { return 0 }
-        let rank = Int((Double(summary.count) * share).rounded(.up))
+        let rank = Swift.max(1, Int(Double(summary.count) * share))
         var seen = 0
         for index in buckets.indices {
             seen += Int(buckets[index])
