@@ -37,6 +37,8 @@ CHECKS = [
     ClientCheck("curator", "curator.py", ["jdk", "jars"]),
     ClientCheck("zkcli", "zkcli.py", ["zkcli", "jdk", "jars"]),
     ClientCheck("c-client", "c_client.py", ["gcc", "libzookeeper", "cli_mt"]),
+    ClientCheck("durability", "durability.py"),
+    ClientCheck("garbage", "garbage.py"),
     ClientCheck("kazoo", "kazoo_operations.py", ["kazoo"]),
     ClientCheck("kazoo-recipes", "kazoo_recipes.py", ["kazoo"]),
 ]
