@@ -26,14 +26,14 @@ enum TxnLogFormat {
 ///
 /// Layout: 24 bits of checksum, 40 bits `synced`, 32 bits from there to `groupEnd`. The checksum is never 0, and Apache
 /// writes 0 there (version 2 and dbid 0), so its headers hold no mark.
-struct DurableMark: Equatable {
+package struct DurableMark: Hashable, Sendable {
     static let offsetInHeader: Int64 = 4
     static let size = 12
 
     /// Everything in front of this offset is stable.
-    var synced: Int64
+    package var synced: Int64
     /// Where the group ends that was written next.
-    var groupEnd: Int64
+    package var groupEnd: Int64
 
     /// The twelve bytes; those that Apache writes where the offsets do not fit (a file of more than a terabyte).
     func write(to writer: inout JuteWriter) {

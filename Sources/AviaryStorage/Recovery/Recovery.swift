@@ -1,0 +1,347 @@
+internal import ZooKeeperProtocol
+
+package struct RecoveryOptions: Sendable {
+    package var limits = ReadingLimits()
+    /// Whether the target keeps the tree digest (`digest.enabled`).
+    package var comparesDigests = true
+    /// Logs without any snapshot are replayed from a fresh tree (`snapshot.trust.empty`).
+    package var trustsMissingSnapshot = false
+    /// Whether a server without data may begin with a fresh tree by itself (`db.autocreate`).
+    package var createsDatabase = true
+    /// Whether what was read is made stable before it is served (`forceSync`).
+    package var forcesSync = true
+    /// Whether files are put in order afterwards; a tool that only looks says no.
+    package var repairs = true
+
+    package init() {}
+}
+
+/// Loads what a data directory holds: the newest snapshot that can be used, then the logs behind it
+/// (docs/protocol/disk-format.md sections 3.3 to 6).
+///
+/// Stricter than Apache's servers: a record that is missing or damaged is never passed over, also not right behind the
+/// snapshot. Where the tree digest says that a snapshot holds what its history does not, an older one is tried.
+///
+/// Nothing on disk changes before loading has succeeded. Then a torn end is cut, leftovers are removed, and the newest
+/// log is synced: what is served from now on must not be lost by the next power failure, and after a crash without one
+/// a record may be in memory of the system only.
+package struct Recovery<D: Disk, Gzip: StreamCodec> {
+    private let disk: D
+    private let directories: DataDirectories
+    private let gzip: Gzip
+    private let options: RecoveryOptions
+    private let progress: (RecoveryProgress) -> Void
+
+    /// As many snapshots are tried as Apache's servers try.
+    private static var maxCandidates: Int { 100 }
+
+    package init(
+        disk: D,
+        directories: DataDirectories,
+        gzip: Gzip,
+        options: RecoveryOptions = RecoveryOptions(),
+        progress: @escaping (RecoveryProgress) -> Void = { _ in }
+    ) {
+        self.disk = disk
+        self.directories = directories
+        self.gzip = gzip
+        self.options = options
+        self.progress = progress
+    }
+
+    /// - Returns: what was loaded; the target holds it.
+    /// - Throws: why nothing can be served. The target is in no particular state then, the disk as it was.
+    package func run<Target: RecoveryTarget & ~Copyable>(
+        into target: inout Target
+    ) throws(StorageError) -> RecoveryReport {
+        let snapshots = try SnapshotDirectory(disk: disk, directory: directories.snapshots)
+        let logs = try LogDirectory(disk: disk, directory: directories.logs, limits: options.limits)
+        var report: RecoveryReport
+        if snapshots.files.isEmpty {
+            report = try loadWithoutSnapshot(logs, into: &target)
+        } else {
+            report = try load(snapshots, logs, into: &target)
+        }
+        if options.repairs { try repair(&report, snapshots, logs) }
+        return report
+    }
+
+    // MARK: - Without a snapshot
+
+    private func loadWithoutSnapshot<Target: RecoveryTarget & ~Copyable>(
+        _ logs: LogDirectory,
+        into target: inout Target
+    ) throws(StorageError) -> RecoveryReport {
+        if let first = logs.files.first {
+            guard options.trustsMissingSnapshot else {
+                throw .logsWithoutSnapshot(directory: directories.snapshots, firstLog: first.name)
+            }
+            do {
+                return try load(nil, logs, into: &target).report
+            } catch {
+                switch error {
+                case .damaged(let failure):
+                    throw .noUsableSnapshot(directory: directories.snapshots, failures: [failure])
+                case .unfit(let error), .refused(let error):
+                    throw error
+                }
+            }
+        }
+        target.reset()
+        target.restoreFreshTree()
+        let permission: DirectoryEntry?
+        do {
+            permission = try disk.entry(at: FileNames.join(directories.data, FileNames.initialize))
+        } catch {
+            throw .disk(error)
+        }
+        return options.createsDatabase || permission != nil
+            ? RecoveryReport(database: .created, lastZxid: .zero)
+            : RecoveryReport(database: .uninitialized, lastZxid: Zxid(-1))
+    }
+
+    // MARK: - From a snapshot
+
+    /// One snapshot with the logs behind it.
+    private struct Attempt {
+        var report: RecoveryReport
+        var replay: LogReplay<D>.Result
+
+        /// Nothing speaks against this tree.
+        var isClean: Bool { replay.alarms.isEmpty }
+
+        /// Between two epochs transactions can be missing without a gap in the numbers; only a digest tells.
+        var isProvedComplete: Bool {
+            guard let start = replay.lastEpochStart else { return true }
+            return isClean && (replay.lastMatch ?? .zero) >= start
+        }
+    }
+
+    private enum AttemptError: Error {
+        case damaged(SnapshotFailure)
+        case unfit(StorageError)
+        case refused(StorageError)
+    }
+
+    private func load<Target: RecoveryTarget & ~Copyable>(
+        _ snapshots: SnapshotDirectory,
+        _ logs: LogDirectory,
+        into target: inout Target
+    ) throws(StorageError) -> RecoveryReport {
+        var failures: [SnapshotFailure] = []
+        var firstUnfit: StorageError?
+        var doubtful: (file: SnapshotFileEntry, attempt: Attempt)?
+        search: for file in snapshots.files.prefix(Self.maxCandidates) {
+            let attempt: Attempt
+            do throws(AttemptError) {
+                attempt = try load(file, logs, into: &target)
+            } catch {
+                switch error {
+                case .damaged(let failure):
+                    failures.append(failure)
+                case .unfit(let error):
+                    firstUnfit = firstUnfit ?? error
+                    failures.append(SnapshotFailure(file: file.name, offset: 0, reason: error.description))
+                case .refused(let error):
+                    // Older snapshots need the same logs and more.
+                    guard doubtful == nil else { break search }
+                    throw failures.isEmpty ? error : withFailures(error, file, failures)
+                }
+                continue
+            }
+            if let doubtful {
+                guard attempt.isClean, attempt.report.lastZxid == doubtful.attempt.report.lastZxid else { continue }
+                return report(attempt, insteadOf: doubtful.attempt, failures)
+            }
+            try check(attempt, reaches: snapshots, failures)
+            if attempt.isClean { return report(attempt, failures) }
+            doubtful = (file, attempt)
+        }
+        guard let doubtful else {
+            if let firstUnfit, failures.count == 1 { throw firstUnfit }
+            throw .noUsableSnapshot(directory: directories.snapshots, failures: failures)
+        }
+        // No other is better. It was replaced in the target while they were tried.
+        do throws(AttemptError) {
+            return report(try load(doubtful.file, logs, into: &target), failures)
+        } catch {
+            switch error {
+            case .damaged(let failure):
+                throw .noUsableSnapshot(directory: directories.snapshots, failures: failures + [failure])
+            case .unfit(let error), .refused(let error):
+                throw error
+            }
+        }
+    }
+
+    private func load<Target: RecoveryTarget & ~Copyable>(
+        _ file: SnapshotFileEntry?,
+        _ logs: LogDirectory,
+        into target: inout Target
+    ) throws(AttemptError) -> Attempt {
+        target.reset()
+        let following = logs.files(after: file?.zxid ?? .zero)
+        var done: Int64 = 0
+        let total = (file?.size ?? 0) + following.reduce(0) { $0 + $1.size }
+        var summary: SnapshotSummary?
+        if let file {
+            summary = try load(file, into: &target) { bytes in
+                progress(RecoveryProgress(file: file.name, bytesDone: bytes, bytesTotal: total))
+            }
+            done = file.size
+        } else {
+            target.restoreFreshTree()
+        }
+        var replay = LogReplay(
+            disk: disk,
+            directory: directories.logs,
+            limits: options.limits,
+            snapshot: summary,
+            comparesDigests: options.comparesDigests
+        )
+        var current: LogFileEntry?
+        do {
+            try replay.run(Array(following), snapshotName: file?.name, into: &target) { log, bytes in
+                if let finished = current, finished != log { done += finished.size }
+                current = log
+                progress(RecoveryProgress(file: log.name, bytesDone: done + bytes, bytesTotal: total))
+            }
+        } catch {
+            switch error {
+            case .refused(let error): throw .refused(error)
+            case .unfit(let error): throw .unfit(error)
+            }
+        }
+        return attempt(file, replay.result)
+    }
+
+    private func load<Target: RecoveryTarget & ~Copyable>(
+        _ file: SnapshotFileEntry,
+        into target: inout Target,
+        progress: (Int64) -> Void
+    ) throws(AttemptError) -> SnapshotSummary {
+        let reader = SnapshotReader(
+            disk: disk,
+            directory: directories.snapshots,
+            gzip: gzip,
+            limits: options.limits
+        )
+        let summary: SnapshotSummary
+        do {
+            summary = try reader.read(file.name, into: &target, progress: progress)
+        } catch {
+            switch error {
+            case .damaged(let failure): throw .damaged(failure)
+            case .refused(let error): throw .refused(error)
+            }
+        }
+        do { try target.finishSnapshot() } catch {
+            let path = FileNames.join(directories.snapshots, file.name)
+            throw .damaged(SnapshotFailure(file: path, offset: 0, reason: error.description))
+        }
+        return summary
+    }
+
+    private func attempt(_ file: SnapshotFileEntry?, _ replay: LogReplay<D>.Result) -> Attempt {
+        var report = RecoveryReport(database: .loaded, lastZxid: replay.lastZxid)
+        report.snapshot = file?.name
+        report.snapshotZxid = file?.zxid
+        report.replayedCount = replay.replayedCount
+        report.tailCut = replay.cut
+        report.alarms = replay.alarms
+        report.warnings = replay.warnings
+        if file == nil {
+            report.warnings.append(
+                "\(directories.snapshots): no snapshot; the logs were applied to an empty tree, because "
+                    + "snapshot.trust.empty is set"
+            )
+        }
+        return Attempt(report: report, replay: replay)
+    }
+
+    // MARK: - Judging
+
+    /// An older snapshot stands in for newer ones only if nothing that those held can be missing.
+    private func check(
+        _ attempt: Attempt,
+        reaches snapshots: SnapshotDirectory,
+        _ failures: [SnapshotFailure]
+    ) throws(StorageError) {
+        guard !failures.isEmpty, let newest = snapshots.files.first else { return }
+        guard attempt.report.lastZxid >= newest.zxid, attempt.isProvedComplete else {
+            throw .snapshotsLost(newest: newest.name, lastZxid: attempt.report.lastZxid, failures: failures)
+        }
+    }
+
+    private func withFailures(
+        _ error: StorageError,
+        _ file: SnapshotFileEntry,
+        _ failures: [SnapshotFailure]
+    ) -> StorageError {
+        guard case .missingRecords = error else { return error }
+        let last = SnapshotFailure(file: file.name, offset: 0, reason: error.description)
+        return .noUsableSnapshot(directory: directories.snapshots, failures: failures + [last])
+    }
+
+    private func report(_ attempt: Attempt, _ failures: [SnapshotFailure]) -> RecoveryReport {
+        var report = attempt.report
+        let used = report.snapshot ?? ""
+        report.warnings += failures.map { "\($0); used \(used) and a longer replay instead" }
+        report.warnings += report.alarms.map { "\($0); no older snapshot gives a tree with the right digest" }
+        return report
+    }
+
+    private func report(
+        _ attempt: Attempt,
+        insteadOf doubtful: Attempt,
+        _ failures: [SnapshotFailure]
+    ) -> RecoveryReport {
+        var result = report(attempt, failures)
+        let used = result.snapshot ?? ""
+        result.alarms = doubtful.report.alarms
+        result.warnings += doubtful.report.alarms.map {
+            "\($0): \(doubtful.report.snapshot ?? "") does not belong to this history; with \(used) and a longer "
+                + "replay the digests are right"
+        }
+        return result
+    }
+
+    // MARK: - Putting in order
+
+    private func repair(
+        _ report: inout RecoveryReport,
+        _ snapshots: SnapshotDirectory,
+        _ logs: LogDirectory
+    ) throws(StorageError) {
+        let initialize = FileNames.join(directories.data, FileNames.initialize)
+        let spare = FileNames.join(directories.logs, FileNames.spareLog)
+        do {
+            for log in logs.empty {
+                try disk.remove(FileNames.join(directories.logs, log.name))
+                report.removedLogs.append(log.name)
+                if let warning = log.warning { report.warnings.append(warning) }
+            }
+            for name in snapshots.unfinished { try disk.remove(FileNames.join(directories.snapshots, name)) }
+            if try disk.entry(at: spare) != nil { try disk.remove(spare) }
+            if try disk.entry(at: initialize) != nil { try disk.remove(initialize) }
+        } catch {
+            throw .disk(error)
+        }
+        if let newest = logs.files.last { try settle(newest, cutAt: report.tailCut?.offset) }
+        guard options.forcesSync else { return }
+        do { try disk.sync(directory: directories.logs) } catch { throw .syncFailed(error) }
+    }
+
+    /// Cuts the newest log where its records end, and makes it stable as it then is.
+    private func settle(_ log: LogFileEntry, cutAt offset: Int64?) throws(StorageError) {
+        let file: D.File
+        do {
+            file = try disk.open(FileNames.join(directories.logs, log.name), .update)
+            if let offset { try file.truncate(to: offset) }
+        } catch {
+            throw .disk(error)
+        }
+        guard options.forcesSync else { return }
+        do { try file.syncFile() } catch { throw .syncFailed(error) }
+    }
+}

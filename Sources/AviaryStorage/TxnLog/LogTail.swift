@@ -1,0 +1,133 @@
+internal import ZooKeeperProtocol
+
+/// Decides what a bad record in a log is: the torn end of what was never acknowledged, or damage
+/// (docs/protocol/disk-format.md section 3.4).
+struct LogTail<D: Disk> {
+    let disk: D
+    let directory: String
+    let name: String
+    let mark: DurableMark?
+    let end: TxnLogEnd
+    let fault: TxnLogFault
+    /// The last whole record in front of it, or what is known to be before the file.
+    let lastGood: Zxid
+    let maxRecordBytes: Int
+
+    enum Verdict: Equatable {
+        /// Nothing from here on was acknowledged, as far as anybody can know.
+        case torn
+        case damaged
+    }
+
+    /// - Parameter isNewest: whether no later file has records.
+    func verdict(isNewest: Bool) throws(StorageError) -> Verdict {
+        if let mark, end.offset < mark.synced { return .damaged }
+        if let mark, isNewest {
+            // A good record at or behind the end of the group proves that the group was stable; behind its end nothing
+            // was. A record inside the group proves nothing: blocks reach the disk in any order.
+            if end.offset >= mark.groupEnd { return .torn }
+            return try hasRecord(from: mark.groupEnd) ? .damaged : .torn
+        }
+        switch fault {
+        case .badLength:
+            return .damaged
+        case .badEnd:
+            return try hasDataBehindRecord() ? .damaged : .torn
+        case .incomplete, .zerosBeforeData, .badChecksum:
+            return try hasRecord(from: end.offset + 1) ? .damaged : .torn
+        }
+    }
+
+    /// Whether a whole record begins at `start` or anywhere behind it.
+    func hasRecord(from start: Int64) throws(StorageError) -> Bool {
+        var window = StreamWindow(offset: start, maxRecord: maxRecordBytes + TxnLogFormat.recordOverhead)
+        var source = FileSource(try open(), at: start)
+        // Bytes that look like many long records could be summed up again and again: beyond this, assume the worst.
+        var budget = max(64 << 20, 16 * (try size()))
+        do {
+            while try window.fill(TxnLogFormat.minimumPayload + TxnLogFormat.recordOverhead, from: &source) {
+                guard let candidate = firstCandidate(window.unread) else {
+                    window.consume(window.unread.count - TxnLogFormat.recordPrefixSize + 1)
+                    continue
+                }
+                window.consume(candidate)
+                let length = Int(Int32(bigEndian: window.unread.loadUnaligned(fromByteOffset: 8, as: Int32.self)))
+                if try window.fill(length + TxnLogFormat.recordOverhead, from: &source) {
+                    budget -= Int64(length)
+                    if budget < 0 || isRecord(window.unread, length: length, at: window.offset) { return true }
+                }
+                window.consume(1)
+            }
+        } catch {
+            throw error.ofPlainFile
+        }
+        return false
+    }
+
+    /// The first place where checksum and length could be those of a record.
+    private func firstCandidate(_ bytes: UnsafeRawBufferPointer) -> Int? {
+        guard let base = bytes.baseAddress else { return nil }
+        let last = bytes.count - TxnLogFormat.recordPrefixSize
+        var offset = 0
+        while offset <= last {
+            if offset + 40 <= bytes.count,
+                base.loadUnaligned(fromByteOffset: offset + 8, as: SIMD4<UInt64>.self) == .zero
+            {
+                // Wherever a record began in here, its length would be 0.
+                offset += 29
+                continue
+            }
+            let high = base.loadUnaligned(fromByteOffset: offset, as: UInt32.self)
+            let length = Int32(bigEndian: base.loadUnaligned(fromByteOffset: offset + 8, as: Int32.self))
+            if high == 0, length >= TxnLogFormat.minimumPayload, Int(length) <= maxRecordBytes { return offset }
+            offset += 1
+        }
+        return nil
+    }
+
+    private func isRecord(_ bytes: UnsafeRawBufferPointer, length: Int, at offset: Int64) -> Bool {
+        let prefix = TxnLogFormat.recordPrefixSize
+        guard bytes[prefix + length] == TxnLogFormat.endOfRecord else { return false }
+        let payload = UnsafeRawBufferPointer(rebasing: bytes[prefix..<prefix + length])
+        guard let zxid = Txn.zxid(ofPayload: payload), isPlausible(zxid, at: offset) else { return false }
+        let checksum = Int64(bigEndian: bytes.loadUnaligned(as: Int64.self))
+        return checksum == Int64(Adler32.update(Adler32.initial, payload))
+    }
+
+    /// A znode may hold a copy of a log. A record of this file is not far from the one before it, by its zxid.
+    private func isPlausible(_ zxid: Zxid, at offset: Int64) -> Bool {
+        let smallest = Int64(TxnLogFormat.minimumPayload + TxnLogFormat.recordOverhead)
+        let between = (offset - end.offset) / smallest + 2
+        guard zxid > lastGood else { return false }
+        if zxid.epoch == lastGood.epoch { return zxid.counter - lastGood.counter <= between }
+        return zxid.counter <= between
+    }
+
+    /// Whether anything but zeros stands behind a record that is whole but for its last byte.
+    private func hasDataBehindRecord() throws(StorageError) -> Bool {
+        var window = StreamWindow(offset: end.offset, maxRecord: maxRecordBytes + TxnLogFormat.recordOverhead)
+        var source = FileSource(try open(), at: end.offset)
+        do {
+            guard try window.fill(TxnLogFormat.recordPrefixSize, from: &source) else { return false }
+            let length = Int(Int32(bigEndian: window.unread.loadUnaligned(fromByteOffset: 8, as: Int32.self)))
+            guard try window.fill(length + TxnLogFormat.recordOverhead, from: &source) else { return false }
+            window.consume(length + TxnLogFormat.recordOverhead)
+            repeat {
+                if ZeroScan.firstNonZero(window.unread) != nil { return true }
+                window.consume(window.unread.count)
+            } while try window.fill(1, from: &source)
+        } catch {
+            throw error.ofPlainFile
+        }
+        return false
+    }
+
+    private func open() throws(StorageError) -> D.File {
+        do { return try disk.open(FileNames.join(directory, name), .read) } catch { throw .disk(error) }
+    }
+
+    private func size() throws(StorageError) -> Int64 {
+        let file = try open()
+        do { return try file.size() } catch { throw .disk(error) }
+    }
+}
