@@ -1,4 +1,4 @@
-package import ZooKeeperProtocol
+internal import ZooKeeperProtocol
 
 /// Removes snapshots and logs that nothing needs any more (docs/protocol/disk-format.md section 7).
 ///

@@ -33,6 +33,12 @@ package struct RecoveryReport: Sendable, Hashable {
         package var offset: Int64
         /// Of the record that was lost, had it been whole.
         package var zxid: Zxid
+
+        package init(file: String, offset: Int64, zxid: Zxid) {
+            self.file = file
+            self.offset = offset
+            self.zxid = zxid
+        }
     }
 
     init(database: Database, lastZxid: Zxid) {
@@ -54,6 +60,12 @@ package struct DigestAlarm: Sendable, Hashable, CustomStringConvertible {
     package var file: String
     package var zxid: Zxid
     package var kind: Kind
+
+    package init(file: String, zxid: Zxid, kind: Kind) {
+        self.file = file
+        self.zxid = zxid
+        self.kind = kind
+    }
 
     package var description: String {
         switch kind {

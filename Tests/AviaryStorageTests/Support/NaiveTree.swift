@@ -1,0 +1,187 @@
+import AviaryStorage
+import ZooKeeperProtocol
+
+/// A tree as plain as possible, to check recovery with: nodes in a dictionary, indexes and digest computed on demand.
+///
+/// - Source: docs/protocol/quorum-protocol.md section 17.2 for the rules of applying, 17.3 for the digest.
+struct NaiveTree: RecoveryTarget {
+    struct Node: Hashable {
+        var data: [UInt8]?
+        var acl: [ACL]?
+        var aclID: Int64
+        var stat: StatPersisted
+    }
+
+    private(set) var nodes: [String: Node] = [:]
+    private(set) var sessions: [Int64: Int32] = [:]
+    private(set) var replayed: [Zxid] = []
+    private var acls: [Int64: [ACL]] = [:]
+
+    // MARK: - Snapshot
+
+    mutating func reset() { self = NaiveTree() }
+
+    mutating func restoreFreshTree() {
+        let open = SnapshotNode.openACL
+        for path in ["", "/zookeeper", "/zookeeper/quota"] {
+            nodes[path] = Node(data: [], acl: ACL.open, aclID: open, stat: .zero)
+        }
+        var config = StatPersisted.zero
+        config.aversion = -1
+        nodes["/zookeeper/config"] = Node(data: [], acl: ACL.readable, aclID: 1, stat: config)
+    }
+
+    mutating func restore(session: SessionID, timeoutMilliseconds: Int32) {
+        sessions[session.rawValue] = timeoutMilliseconds
+    }
+
+    mutating func restore(aclID: Int64, acl: [ACL]) { acls[aclID] = acl }
+
+    mutating func restore(
+        path: UnsafeRawBufferPointer,
+        data: UnsafeRawBufferPointer?,
+        aclID: Int64,
+        stat: StatPersisted
+    ) throws(RestoreError) {
+        let text = String(decoding: path, as: UTF8.self)
+        guard text == "" || text.hasPrefix("/") else { throw .badPath(text) }
+        guard nodes[text] == nil else { throw .duplicateNode(path: text) }
+        guard text == "" || nodes[NaiveTree.parent(of: text)] != nil else { throw .missingParent(path: text) }
+        let acl = acls[aclID] ?? (aclID == SnapshotNode.openACL ? ACL.open : nil)
+        nodes[text] = Node(data: data.map { [UInt8]($0) }, acl: acl, aclID: aclID, stat: stat)
+    }
+
+    mutating func finishSnapshot() throws(RestoreError) {
+        guard nodes[""] != nil else { throw .missingRoot }
+    }
+
+    mutating func finishReplay() throws(RestoreError) {
+        for (path, node) in nodes where node.acl == nil { throw .unknownACL(id: node.aclID, path: path) }
+    }
+
+    // MARK: - Transactions
+
+    mutating func replay(_ txn: Txn) throws(RestoreError) {
+        replayed.append(txn.header.zxid)
+        try apply(txn.body, txn.header)
+    }
+
+    private mutating func apply(_ body: TxnBody, _ header: TxnHeader) throws(RestoreError) {
+        switch body {
+        case .createSession(let timeout):
+            sessions[header.session.rawValue] = timeout
+        case .closeSession(let paths):
+            for path in paths ?? [] { delete(String(decoding: path, as: UTF8.self), header.zxid) }
+            let left = nodes.filter { $0.value.stat.ephemeralOwner == header.session.rawValue }.keys.sorted()
+            for path in left { delete(path, header.zxid) }
+            sessions[header.session.rawValue] = nil
+        case .error, .check:
+            break
+        case .create(let txn):
+            try create(txn, header)
+        case .delete(let path, _):
+            delete(NaiveTree.key(path), header.zxid)
+        case .setData(let path, let data, let version, _):
+            let key = NaiveTree.key(path)
+            nodes[key]?.data = data
+            nodes[key]?.stat.version = version
+            nodes[key]?.stat.mzxid = header.zxid
+            nodes[key]?.stat.mtime = header.time
+        case .setACL(let path, let acl, let version):
+            nodes[NaiveTree.key(path)]?.acl = acl
+            nodes[NaiveTree.key(path)]?.stat.aversion = version
+        case .multi(let parts):
+            let failed = parts.contains { if case .error = $0 { true } else { false } }
+            guard !failed else { return }
+            for part in parts { try apply(part, header) }
+        }
+    }
+
+    private mutating func create(_ txn: TxnBody.CreateTxn, _ header: TxnHeader) throws(RestoreError) {
+        let path = NaiveTree.key(txn.path)
+        let parent = NaiveTree.parent(of: path)
+        guard nodes[parent] != nil else { throw .missingParent(path: path) }
+        if nodes[path] != nil {
+            nodes[path]?.acl = txn.acl
+            if txn.kind == .create { bump(parent, txn.parentCVersion, header.zxid) }
+            return
+        }
+        bump(parent, txn.parentCVersion, header.zxid)
+        var stat = StatPersisted(
+            czxid: header.zxid,
+            mzxid: header.zxid,
+            ctime: header.time,
+            mtime: header.time,
+            pzxid: header.zxid
+        )
+        switch txn.kind {
+        case .create, .create2: stat.ephemeralOwner = txn.isEphemeral ? header.session.rawValue : 0
+        case .container: stat.ephemeralOwner = NodeKind.container.owner
+        case .ttl(let milliseconds): stat.ephemeralOwner = NodeKind.ttl(milliseconds: milliseconds).owner
+        }
+        nodes[path] = Node(data: txn.data, acl: txn.acl, aclID: 0, stat: stat)
+    }
+
+    private mutating func bump(_ parent: String, _ parentCVersion: Int32, _ zxid: Zxid) {
+        guard var stat = nodes[parent]?.stat else { return }
+        let cversion = parentCVersion == -1 ? stat.cversion &+ 1 : parentCVersion
+        guard cversion > stat.cversion else { return }
+        stat.cversion = cversion
+        stat.pzxid = zxid
+        nodes[parent]?.stat = stat
+    }
+
+    private mutating func delete(_ path: String, _ zxid: Zxid) {
+        nodes[path] = nil
+        let parent = NaiveTree.parent(of: path)
+        if let stat = nodes[parent]?.stat, zxid > stat.pzxid { nodes[parent]?.stat.pzxid = zxid }
+    }
+
+    // MARK: - Questions
+
+    var digest: UInt64 {
+        var sum: UInt64 = 0
+        for (path, node) in nodes where !path.hasPrefix("/zookeeper/") {
+            let prefix = Array(path.utf8).withUnsafeBytes { path in
+                guard let data = node.data else { return NodeDigest.prefix(path: path, data: nil) }
+                return data.withUnsafeBytes { NodeDigest.prefix(path: path, data: $0) }
+            }
+            sum &+= NodeDigest.value(prefix: prefix, stat: node.stat)
+        }
+        return sum
+    }
+
+    func childCount(of path: String) -> Int {
+        nodes.keys.count { $0 != path && $0 != "" && NaiveTree.parent(of: $0) == path }
+    }
+
+    /// The whole tree as a snapshot of it would be written: parents first.
+    func encodedNodes() -> [UInt8] {
+        var writer = JuteWriter()
+        for path in nodes.keys.sorted() {
+            guard let node = nodes[path] else { continue }
+            Array(path.utf8).withUnsafeBytes { path in
+                let data = node.data ?? []
+                data.withUnsafeBytes { data in
+                    SnapshotNode.write(
+                        path: path,
+                        data: node.data == nil ? nil : data,
+                        aclID: SnapshotNode.openACL,
+                        stat: node.stat,
+                        to: &writer
+                    )
+                }
+            }
+        }
+        return writer.copy()
+    }
+
+    private static func key(_ path: [UInt8]) -> String {
+        let text = String(decoding: path, as: UTF8.self)
+        return text == "/" ? "" : text
+    }
+
+    static func parent(of path: String) -> String {
+        path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+    }
+}

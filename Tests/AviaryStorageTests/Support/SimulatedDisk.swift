@@ -1,0 +1,284 @@
+import AviaryStorage
+import Synchronization
+
+/// A disk in memory that keeps exactly what a real one promises, and loses the rest when told to.
+///
+/// ## Fault model
+///
+/// - Contents. A write is seen by every reader at once. What a power failure leaves of it, until a sync of that file
+///   returned, is any set of its sectors (512 bytes each, whole or not at all), in any order.
+/// - Sizes. The length that writes, cuts and reservations give a file is part of what is not stable before a sync; of
+///   several changes a power failure keeps the first so many.
+/// - Names. New, renamed and removed names are stable after a sync of the directory; of several changes a power failure
+///   keeps the first so many. A rename is one change.
+/// - A sync that fails has lost what it was to make stable: the file reads as before, the next sync returns well, and
+///   after a power failure the data is not there. (Linux does this: the pages are marked clean.)
+/// - A full disk reserves and writes as much as fits, then refuses. Reserved blocks take writes when it is full.
+/// - Any call can be told to fail (`fault`); power can go at any call that changes something (`cutPower`).
+/// - Bits can be turned in what is stable (`flipBit`).
+///
+/// Not modelled: sectors that hold garbage after a power failure, and two processes at once.
+///
+/// Everything by chance comes from the seed. Time does not exist.
+final class SimulatedDisk: Disk {
+    struct Operation: Hashable, Sendable, CustomStringConvertible {
+        var kind: DiskError.Operation
+        var path: String
+
+        var description: String { "\(kind.rawValue) \(path)" }
+    }
+
+    enum Fault: Sendable, Hashable {
+        /// The call does nothing and fails.
+        case refuse(DiskError.Reason)
+        /// A write that stops after so many bytes and fails.
+        case writeOnly(bytes: Int, DiskError.Reason)
+    }
+
+    enum Loss: Sendable, Hashable {
+        /// The process ends, the machine goes on: nothing is lost.
+        case processOnly
+        /// The power fails, and everything that was not synced is lost.
+        case everythingUnsynced
+        /// The power fails, and chance decides what is lost of that which was not synced.
+        case random
+    }
+
+    static let sectorSize = 512
+    static let blockSize = 4096
+
+    private let state: Mutex<SimulatedDiskState>
+
+    init(seed: UInt64 = 1) {
+        state = Mutex(SimulatedDiskState(seed: seed))
+    }
+
+    // MARK: - What tests do to it
+
+    /// Bytes that fit on the disk, in blocks of 4096; nil is no end.
+    func setCapacity(_ bytes: Int64?) {
+        state.withLock { $0.capacityBlocks = bytes.map { Int($0) / SimulatedDisk.blockSize } }
+    }
+
+    /// Blocks that files have, in bytes.
+    var usedBytes: Int64 { state.withLock { Int64($0.usedBlocks * SimulatedDisk.blockSize) } }
+
+    /// Asked before every call; what it returns happens.
+    func setFault(_ fault: (@Sendable (Operation) -> Fault?)?) {
+        state.withLock { $0.fault = fault }
+    }
+
+    /// Whether reservations are possible; some file systems know none.
+    func setCanAllocate(_ canAllocate: Bool) {
+        state.withLock { $0.canAllocate = canAllocate }
+    }
+
+    /// Lets the power fail after `count` more calls that change something; nil calls that off. From then on every call
+    /// throws `.powerLost`.
+    func cutPower(after count: Int?) {
+        state.withLock { $0.callsUntilPowerCut = count }
+    }
+
+    /// The calls that changed something, in order, since the beginning or the last `forgetTrace`.
+    var trace: [Operation] { state.withLock { $0.trace } }
+
+    func forgetTrace() {
+        state.withLock { $0.trace = [] }
+    }
+
+    /// Ends all files and locks, loses what `loss` says, and brings power back.
+    func restart(_ loss: Loss) {
+        state.withLock { $0.restart(loss) }
+    }
+
+    /// A file as every reader sees it; nil when there is none.
+    func contents(_ path: String) -> [UInt8]? {
+        state.withLock { state in state.file(at: path).map { state.files[$0]?.current ?? [] } }
+    }
+
+    /// Puts a stable file in place, with the directories it is in.
+    func setContents(_ path: String, _ bytes: [UInt8]) {
+        state.withLock { $0.install(path, bytes) }
+    }
+
+    func makeStableDirectory(_ path: String) {
+        state.withLock { $0.installDirectory(path) }
+    }
+
+    /// Turns one bit of what is stable.
+    func flipBit(_ path: String, offset: Int, bit: Int = 0) {
+        state.withLock { state in
+            guard let id = state.file(at: path) else { return }
+            state.files[id]?.flip(offset, UInt8(1) << UInt8(bit))
+        }
+    }
+
+    /// All files below `directory`, by their names there, as every reader sees them.
+    func files(in directory: String) -> [String: [UInt8]] {
+        state.withLock { state in
+            var found: [String: [UInt8]] = [:]
+            for (name, entry) in state.directories[directory]?.current ?? [:] {
+                if case .file(let id) = entry { found[name] = state.files[id]?.current ?? [] }
+            }
+            return found
+        }
+    }
+
+    // MARK: - Disk
+
+    final class File: DiskFile {
+        private let disk: SimulatedDisk
+        private let id: Int
+        private let path: String
+        private let generation: Int
+
+        fileprivate init(_ disk: SimulatedDisk, _ id: Int, _ path: String, _ generation: Int) {
+            self.disk = disk
+            self.id = id
+            self.path = path
+            self.generation = generation
+        }
+
+        func size() throws(DiskError) -> Int64 {
+            try call(.examine) { (file, _) throws(DiskError) in Int64(file.current.count) }
+        }
+
+        func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(DiskError) -> Int {
+            let span = SendableBuffer(buffer)
+            return try call(.read) { (file, _) throws(DiskError) in
+                let start = min(Int(offset), file.current.count)
+                let count = min(span.buffer.count, file.current.count - start)
+                file.current.withUnsafeBytes { bytes in
+                    span.buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
+                }
+                return count
+            }
+        }
+
+        func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError) {
+            let copy = [UInt8](bytes)
+            try call(.write) { (file, context) throws(DiskError) in
+                let limit = context.writeLimit ?? copy.count
+                let fitting = file.reserve(Int(offset)..<Int(offset) + min(copy.count, limit), context.freeBlocks)
+                file.write(Array(copy[..<(fitting - Int(offset))]), at: Int(offset))
+                if let reason = context.reason, limit < copy.count { throw DiskError(.write, context.path, reason) }
+                guard fitting == Int(offset) + copy.count else {
+                    throw DiskError(.write, context.path, .noSpace, detail: "No space left on device")
+                }
+            }
+        }
+
+        func allocate(from offset: Int64, count: Int64) throws(DiskError) {
+            try call(.allocate) { (file, context) throws(DiskError) in
+                guard context.canAllocate else { throw DiskError(.allocate, context.path, .unsupported) }
+                let end = Int(offset + count)
+                let fitting = file.reserve(Int(offset)..<end, context.freeBlocks)
+                file.extend(to: fitting)
+                guard fitting == end else {
+                    throw DiskError(.allocate, context.path, .noSpace, detail: "No space left on device")
+                }
+            }
+        }
+
+        func truncate(to size: Int64) throws(DiskError) {
+            try call(.truncate) { (file, _) throws(DiskError) in file.resize(to: Int(size)) }
+        }
+
+        func syncData() throws(DiskError) {
+            try call(.sync) { (file, _) throws(DiskError) in file.sync() }
+        }
+
+        func syncFile() throws(DiskError) {
+            try call(.sync) { (file, _) throws(DiskError) in file.sync() }
+        }
+
+        private func call<R: Sendable>(
+            _ kind: DiskError.Operation,
+            _ body: (inout SimulatedFile, SimulatedCall) throws(DiskError) -> R
+        ) throws(DiskError) -> R {
+            let result: Result<R, DiskError> = disk.state.withLock { state in
+                state.onFile(id, generation, Operation(kind: kind, path: path), body)
+            }
+            return try result.get()
+        }
+    }
+
+    final class Lock: Sendable {
+        private let disk: SimulatedDisk
+        private let path: String
+        private let generation: Int
+
+        fileprivate init(_ disk: SimulatedDisk, _ path: String, _ generation: Int) {
+            self.disk = disk
+            self.path = path
+            self.generation = generation
+        }
+
+        deinit {
+            disk.state.withLock { state in
+                if state.generation == generation { state.locks[path] = nil }
+            }
+        }
+    }
+
+    func open(_ path: String, _ mode: OpenMode) throws(DiskError) -> File {
+        let result: Result<(Int, Int), DiskError> = state.withLock { state in
+            state.call(Operation(kind: .open, path: path), changes: mode == .createNew || mode == .replace) {
+                (state) throws(DiskError) in (try state.open(path, mode), state.generation)
+            }
+        }
+        let (id, generation) = try result.get()
+        return File(self, id, path, generation)
+    }
+
+    func list(_ directory: String) throws(DiskError) -> [DirectoryEntry] {
+        try call(.list, directory, changes: false) { (state) throws(DiskError) in try state.list(directory) }
+    }
+
+    func entry(at path: String) throws(DiskError) -> DirectoryEntry? {
+        try call(.examine, path, changes: false) { (state) throws(DiskError) in state.entry(at: path) }
+    }
+
+    func makeDirectory(_ path: String) throws(DiskError) {
+        try call(.makeDirectory, path) { (state) throws(DiskError) in try state.makeDirectory(path) }
+    }
+
+    func rename(_ path: String, to newPath: String) throws(DiskError) {
+        try call(.rename, path) { (state) throws(DiskError) in try state.rename(path, newPath) }
+    }
+
+    func remove(_ path: String) throws(DiskError) {
+        try call(.remove, path) { (state) throws(DiskError) in try state.remove(path) }
+    }
+
+    func sync(directory: String) throws(DiskError) {
+        try call(.syncDirectory, directory) { (state) throws(DiskError) in try state.sync(directory: directory) }
+    }
+
+    func lock(_ path: String, owner: String) throws(DiskError) -> Lock {
+        let generation = try call(.lock, path) { (state) throws(DiskError) in
+            try state.lock(path, owner: owner)
+            return state.generation
+        }
+        return Lock(self, path, generation)
+    }
+
+    private func call<R: Sendable>(
+        _ kind: DiskError.Operation,
+        _ path: String,
+        changes: Bool = true,
+        _ body: (inout SimulatedDiskState) throws(DiskError) -> R
+    ) throws(DiskError) -> R {
+        let result: Result<R, DiskError> = state.withLock { state in
+            state.call(Operation(kind: kind, path: path), changes: changes, body)
+        }
+        return try result.get()
+    }
+}
+
+/// Carries a buffer into the lock's closure, which returns before the buffer goes away.
+private struct SendableBuffer: @unchecked Sendable {
+    let buffer: UnsafeMutableRawBufferPointer
+
+    init(_ buffer: UnsafeMutableRawBufferPointer) { self.buffer = buffer }
+}
