@@ -57,6 +57,19 @@ struct NaiveTree: RecoveryTarget {
 
     mutating func finishReplay() throws(RestoreError) {
         for (path, node) in nodes where node.acl == nil { throw .unknownACL(id: node.aclID, path: path) }
+        countQuotas()
+    }
+
+    /// What a quota has used changes without transactions and is counted anew.
+    private mutating func countQuotas() {
+        let suffix = "/zookeeper_limits"
+        for path in nodes.keys where path.hasPrefix("/zookeeper/quota/") && path.hasSuffix(suffix) {
+            let quota = String(path.dropLast(suffix.count))
+            let subject = String(quota.dropFirst("/zookeeper/quota".count))
+            let counted = nodes.filter { $0.key == subject || $0.key.hasPrefix(subject + "/") }.values
+            let bytes = counted.reduce(0) { $0 + ($1.data?.count ?? 0) }
+            nodes[quota + "/zookeeper_stats"]?.data = Array("count=\(counted.count),bytes=\(bytes)".utf8)
+        }
     }
 
     // MARK: - Transactions
