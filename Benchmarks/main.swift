@@ -1,5 +1,5 @@
 // In-process benchmarks of codec, tree and core, without sockets and disk:
-//     swift run -c release aviary-benchmarks [NAME-PART]
+//     swift run -c release aviary-benchmarks [NAME-PART [ROUNDS]]
 // Each line: nanoseconds per operation, the best of five rounds. Compare ratios, on a quiet machine.
 
 import AviaryCore
@@ -7,10 +7,12 @@ import ZooKeeperProtocol
 
 let filter = CommandLine.arguments.dropFirst().first ?? ""
 
+let moreRounds = CommandLine.arguments.dropFirst(2).first.flatMap { Int($0) }
+
 func measure(_ name: String, operations: Int, rounds: Int = 5, _ body: () -> Void) {
     guard filter.isEmpty || name.contains(filter) else { return }
     var best = Duration.seconds(1_000_000)
-    for _ in 0..<rounds { best = min(best, ContinuousClock().measure(body)) }
+    for _ in 0..<(moreRounds ?? rounds) { best = min(best, ContinuousClock().measure(body)) }
     let nanoseconds = Double(best.components.seconds) * 1e9 + Double(best.components.attoseconds) / 1e9
     let perOperation = Double(Int(nanoseconds / Double(operations) * 10)) / 10
     print("\(name): \(perOperation) ns")
