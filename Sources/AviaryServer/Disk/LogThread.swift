@@ -48,6 +48,8 @@ struct FlushPolicy: Sendable {
     var pollMicroseconds: Int64 = 0
     /// Records in one flush.
     var maximumRecords = Int.max
+    /// Bytes after which a new file begins (`txnLogSizeLimitInKb`).
+    var maximumFileBytes = Int.max
     /// A flush that takes longer is logged.
     var warningMicroseconds: Int64 = 1_000_000
 }
@@ -132,6 +134,7 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
     private var isMarkOpen = false
     private var reportedSpace = LogSpace.ok
     private var lookedForSpace: Int64 = 0
+    private var bytesAtRoll = 0
 
     /// How often to look for space while there is none, and after how much silence the last group's mark is sealed.
     private static var patienceMicroseconds: Int64 { 1_000_000 }
@@ -219,7 +222,7 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
         }
         if batch.rollsAfter {
             try flush()
-            if try !writer.roll() { warn(.cannotRoll) }
+            try roll()
         } else if SystemClock.monotonicMicroseconds() >= oldestMicroseconds + policy.delayMicroseconds,
             policy.delayMicroseconds > 0
         {
@@ -243,6 +246,7 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
                 warn(.slowFlush(microseconds: taken, records: unflushedRecords))
             }
             isMarkOpen = true
+            if writer.statistics.bytes - bytesAtRoll >= policy.maximumFileBytes { try roll() }
         }
         finished.space = writer.space
         reportedSpace = writer.space
@@ -254,6 +258,14 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
         }
         unflushedRecords = 0
         report(finished)
+    }
+
+    private func roll() throws(StorageError) {
+        if try writer.roll() {
+            bytesAtRoll = writer.statistics.bytes
+        } else {
+            warn(.cannotRoll)
+        }
     }
 
     private func sealMark() throws(StorageError) {

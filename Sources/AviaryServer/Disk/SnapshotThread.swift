@@ -13,7 +13,6 @@ enum SnapshotOrder: Sendable {
     case append(SnapshotChunk)
     case finish(digest: UInt64?)
     case abandon
-    case purge
 }
 
 /// What the snapshot thread tells the loop.
@@ -32,7 +31,9 @@ protocol SnapshotFiles: ~Copyable {
     mutating func finish(digest: UInt64?) throws(StorageError) -> (name: String, bytes: Int64)
     mutating func abandon()
     /// Deletes what no start would need; does nothing where that is switched off.
-    mutating func purge()
+    ///
+    /// - Parameter goesOn: asked between files; false ends it early.
+    mutating func purge(while goesOn: () -> Bool)
 }
 
 /// The loop's end of the thread that writes snapshots and removes old files.
@@ -57,7 +58,7 @@ final class SnapshotThread: Sendable {
     ///
     /// - Parameter purgeInterval: how often to purge without being told; nil is never.
     /// - Returns: whether the system had a thread to give.
-    func start<Files: SnapshotFiles & ~Copyable & Sendable>(
+    func start<Files: SnapshotFiles & ~Copyable & SendableMetatype>(
         _ files: consuming Files,
         purgeInterval: Duration?,
         report: @escaping @Sendable (SnapshotReport) -> Void
@@ -156,8 +157,6 @@ final class SnapshotThread: Sendable {
                 case .abandon:
                     if isWriting { files.abandon() }
                     isWriting = false
-                case .purge:
-                    purge()
                 }
             } catch {
                 files.abandon()
@@ -168,7 +167,8 @@ final class SnapshotThread: Sendable {
         }
 
         private func purge() {
-            files.purge()
+            // Checking snapshots takes seconds: whoever wants to write one, or to stop, does not wait for that.
+            files.purge { shared.monitor.locked { shared.orders.isEmpty && !shared.isStopping } }
             nextPurge = purgeMicroseconds.map { SystemClock.monotonicMicroseconds() + $0 }
         }
     }

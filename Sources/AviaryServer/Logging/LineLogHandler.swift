@@ -1,18 +1,9 @@
 package import Logging
 
-#if canImport(Glibc)
-    internal import Glibc
-#elseif canImport(Musl)
-    internal import Musl
-#else
-    internal import Darwin
-#endif
-
 /// Writes each message as one line to standard error:
 /// `2026-11-23T19:47:07.042Z info  aviary: serving clients address=127.0.0.1:2181`.
 ///
-/// A line goes out in one write, so lines of several threads do not mix; nothing is buffered, so the last words before
-/// the process ends are not lost.
+/// A line goes out in one write, so lines of several threads do not mix, and nothing is buffered.
 package struct LineLogHandler: LogHandler {
     package var logLevel: Logger.Level = .info
     package var metadata: Logger.Metadata = [:]
@@ -43,15 +34,7 @@ package struct LineLogHandler: LogHandler {
         // A line break in a message would forge a second line.
         var bytes = line.utf8.map { $0 < 0x20 ? UInt8(ascii: " ") : $0 }
         bytes.append(UInt8(ascii: "\n"))
-        bytes.withUnsafeBytes { rest in
-            var rest = rest[...]
-            while !rest.isEmpty {
-                let written = write(STDERR_FILENO, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
-                if written < 0, errno == EINTR { continue }
-                guard written > 0 else { return }
-                rest = rest.dropFirst(written)
-            }
-        }
+        StandardError.write(bytes)
     }
 
     private static func name(_ level: Logger.Level) -> String {

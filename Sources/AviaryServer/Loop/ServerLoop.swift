@@ -60,7 +60,7 @@ final class ServerLoop: @unchecked Sendable {
 
     var storage: StorageLink?
     private(set) var isStopping = false
-    private var whenQuiet: (() -> Void)?
+    private var whenQuiet: (@Sendable () -> Void)?
 
     init(
         eventLoop: any EventLoop,
@@ -367,34 +367,46 @@ final class ServerLoop: @unchecked Sendable {
         }
     }
 
-    // MARK: - Stopping
+    // MARK: - Beginning and ending
 
-    /// Reads nothing more, and calls back once everything that was accepted is answered as far as clients take it.
-    func stopReading(whenQuiet: @escaping () -> Void) {
+    /// The core may serve: its clients can come.
+    ///
+    /// - Parameter takesSnapshot: what was replayed shall not be replayed again at the next start.
+    func beginService(lastZxid: Zxid, takesSnapshot: Bool) {
+        beginTurn()
+        core.start(lastZxid: lastZxid, at: now, into: &output)
+        if takesSnapshot { beginSnapshot() }
+    }
+
+    /// Reads nothing more, and calls back once everything that was accepted is answered, or patience ends.
+    func stopReading(patience: TimeAmount, whenQuiet: @escaping @Sendable () -> Void) {
         beginTurn()
         isStopping = true
         self.whenQuiet = whenQuiet
         for handler in handlers { handler?.pause(.stopping) }
+        eventLoop.scheduleTask(in: patience) { [self] in becomeQuiet() }
     }
 
     private func checkQuiet() {
-        guard core.outstandingRequests == 0, let whenQuiet else { return }
+        if core.outstandingRequests == 0 { becomeQuiet() }
+    }
+
+    private func becomeQuiet() {
+        guard let whenQuiet else { return }
         self.whenQuiet = nil
         whenQuiet()
     }
 
-    /// Lets all clients go, each after what it was sent last.
-    func closeConnections() {
-        beginTurn()
+    /// Lets all clients go, each after what it was sent last, and calls back when they are gone.
+    func closeConnections(patience: TimeAmount, whenClosed: @escaping @Sendable () -> Void) {
         timer?.cancel()
         for handler in handlers {
             if let handler, handler.closeAfterFlush() { handler.flush() }
         }
+        guard handlers.contains(where: { $0 != nil }) else { return whenClosed() }
+        eventLoop.scheduleTask(in: .milliseconds(10)) { [self] in
+            if patience.nanoseconds <= 0 { handlers.forEach { $0?.abort() } }
+            closeConnections(patience: patience - .milliseconds(10), whenClosed: whenClosed)
+        }
     }
-
-    func abortConnections() {
-        for handler in handlers { handler?.abort() }
-    }
-
-    var connectionCount: Int { handlers.reduce(0) { $0 + ($1 == nil ? 0 : 1) } }
 }

@@ -15,8 +15,8 @@ final class StorageLink {
     fileprivate var chunks: [SnapshotChunk] = []
     fileprivate var snapshot: SnapshotRun?
     fileprivate var retry: Scheduled<Void>?
-    fileprivate var whenLogEnded: (() -> Void)?
-    fileprivate var whenSnapshotsEnded: (() -> Void)?
+    fileprivate var whenLogEnded: (@Sendable () -> Void)?
+    fileprivate var whenSnapshotsEnded: (@Sendable () -> Void)?
 
     /// A snapshot under way.
     fileprivate struct SnapshotRun {
@@ -162,13 +162,13 @@ extension ServerLoop {
     // MARK: - Stopping
 
     /// Lets the log thread store what it has, and calls back when it has ended.
-    func stopLog(_ whenEnded: @escaping () -> Void) {
+    func stopLog(_ whenEnded: @escaping @Sendable () -> Void) {
         guard let storage else { return whenEnded() }
         storage.whenLogEnded = whenEnded
         storage.log.stop()
     }
 
-    func stopSnapshots(_ whenEnded: @escaping () -> Void) {
+    func stopSnapshots(_ whenEnded: @escaping @Sendable () -> Void) {
         guard let storage else { return whenEnded() }
         storage.retry?.cancel()
         if storage.snapshot != nil {

@@ -1,0 +1,186 @@
+internal import AviaryCore
+internal import AviaryStorage
+internal import Logging
+internal import ZooKeeperProtocol
+
+/// The data directory of one server, from opening it to the threads that write into it.
+///
+/// Generic over the disk and the compressor, and therefore not held by the loop, which knows only the threads.
+struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
+    let disk: D
+    let gzip: Gzip
+    let configuration: ServerConfiguration
+    let directories: DataDirectories
+    /// Keeps other servers out for as long as this value, or a copy of it, lives.
+    private let lock: DirectoryLock<D>
+
+    /// Makes the directories usable and takes them for this process alone.
+    init(
+        disk: D,
+        gzip: Gzip,
+        configuration: ServerConfiguration,
+        owner: String
+    ) throws(StorageError) {
+        self.disk = disk
+        self.gzip = gzip
+        self.configuration = configuration
+        let storage = configuration.storage
+        let base = ProcessFacts.workingDirectory()
+        var directories = DataDirectories(
+            data: DataStore.absolute(storage.dataDirectory, in: base),
+            log: DataStore.absolute(storage.logDirectory, in: base)
+        )
+        lock = try directories.open(on: disk, creates: storage.createsDirectories, owner: owner)
+        self.directories = directories
+    }
+
+    /// Messages and `conf` name places that do not depend on where the server was started.
+    private static func absolute(_ path: String, in base: String) -> String {
+        path.hasPrefix("/") ? path : FileNames.join(base, path)
+    }
+
+    private var maxBufferBytes: Int {
+        configuration.limits.maximumPacketSize + configuration.limits.extraRecordSize
+    }
+
+    /// Loads what is there.
+    func recover(
+        into target: inout CoreRestorer,
+        progress: @escaping (RecoveryProgress) -> Void
+    ) throws(StorageError) -> RecoveryReport {
+        var options = RecoveryOptions()
+        options.limits = ReadingLimits(
+            maxBufferBytes: maxBufferBytes,
+            extendedTypes: configuration.features.extendedTypes
+        )
+        options.comparesDigests = configuration.storage.keepsDigest
+        options.trustsMissingSnapshot = configuration.storage.trustsMissingSnapshot
+        options.createsDatabase = configuration.storage.createsDatabase
+        options.forcesSync = configuration.storage.forcesSync
+        let recovery = Recovery(disk: disk, directories: directories, gzip: gzip, options: options, progress: progress)
+        return try recovery.run(into: &target)
+    }
+
+    /// The snapshot that a fresh directory needs before the first log record: without it Apache's servers would refuse
+    /// the directory (docs/protocol/disk-format.md section 5). The tree has four nodes, so this takes no time.
+    func writeFirstSnapshot(of core: inout ServerCore) throws(StorageError) {
+        var files = StoredSnapshots(self, log: nil)
+        let head = core.beginSnapshot()
+        var nodes = JuteWriter()
+        while core.continueSnapshot(maxBytes: 1 << 16, into: &nodes) {}
+        try files.begin(head)
+        try nodes.withBytes { (bytes) throws(StorageError) in try files.append(bytes) }
+        _ = try files.finish(digest: head.digest)
+        // Whoever left it has been answered.
+        try? disk.remove(FileNames.join(directories.data, FileNames.initialize))
+    }
+
+    /// The writer of transactions, with space reserved for the first of them.
+    func openLog(lastZxid: Zxid) throws(StorageError) -> TxnLogWriter<D> {
+        let options = TxnLogOptions(
+            preallocationBytes: Int64(configuration.storage.preallocationSize),
+            forcesSync: configuration.storage.forcesSync
+        )
+        var writer = TxnLogWriter(disk: disk, directory: directories.logs, lastZxid: lastZxid, options: options)
+        try writer.prepare()
+        return writer
+    }
+
+    var flushPolicy: FlushPolicy {
+        let storage = configuration.storage
+        return FlushPolicy(
+            delayMicroseconds: storage.flushDelay.microseconds,
+            pollMicroseconds: storage.maximumQueuePollTime.microseconds,
+            maximumRecords: storage.maximumBatchSize ?? .max,
+            maximumFileBytes: storage.logSizeLimit ?? .max,
+            warningMicroseconds: storage.fsyncWarningThreshold.microseconds
+        )
+    }
+
+    /// Bytes of all files; a directory that cannot be listed counts as empty.
+    func sizes() -> (data: Int64, log: Int64) {
+        func size(_ directory: String) -> Int64 {
+            ((try? disk.list(directory)) ?? []).reduce(0) { $0 + ($1.isDirectory ? 0 : $1.size) }
+        }
+        return (size(directories.snapshots), size(directories.logs))
+    }
+}
+
+/// Snapshots and old files of a data directory, for the snapshot thread.
+struct StoredSnapshots<D: Disk, Gzip: StreamCodec>: ~Copyable, SnapshotFiles {
+    private var writer: SnapshotWriter<D, Gzip>
+    private var purger: Purge<D, Gzip>?
+    private let writesLastProcessed: Bool
+    private let logger: Logger?
+    /// Snapshots that were complained about already.
+    private var damaged: Set<String> = []
+
+    init(_ store: DataStore<D, Gzip>, log: Logger?) {
+        let storage = store.configuration.storage
+        let compression: AviaryStorage.SnapshotCompression =
+            switch storage.snapshotCompression {
+            case .none: .none
+            case .gzip: .gzip
+            case .snappy: .snappy
+            }
+        writer = SnapshotWriter(
+            disk: store.disk,
+            directory: store.directories.snapshots,
+            compression: compression,
+            gzip: store.gzip
+        )
+        purger = storage.purge.map { purge in
+            Purge(
+                disk: store.disk,
+                directories: store.directories,
+                gzip: store.gzip,
+                retain: purge.retainedSnapshots,
+                maxBufferBytes: store.configuration.limits.maximumPacketSize
+                    + store.configuration.limits.extraRecordSize
+            )
+        }
+        writesLastProcessed = storage.writesLastProcessedZxid
+        logger = log
+    }
+
+    mutating func begin(_ head: SnapshotHead) throws(StorageError) {
+        try writer.begin(zxid: head.zxid, sessions: head.sessions, acls: head.acls)
+    }
+
+    mutating func append(_ nodes: UnsafeRawBufferPointer) throws(StorageError) {
+        try writer.append(nodes: nodes)
+    }
+
+    mutating func finish(digest: UInt64?) throws(StorageError) -> (name: String, bytes: Int64) {
+        let entry = try writer.finish(digest: digest, lastProcessed: writesLastProcessed)
+        return (entry.name, entry.size)
+    }
+
+    mutating func abandon() {
+        writer.abandon()
+    }
+
+    mutating func purge(while goesOn: () -> Bool) {
+        guard purger != nil else { return }
+        do throws(StorageError) {
+            while goesOn() {
+                guard let step = try purger?.step(), step == .more else { break }
+            }
+        } catch {
+            logger?.warning("removing old snapshots and logs failed", metadata: ["reason": "\(error)"])
+        }
+        guard let report = purger?.report else { return }
+        for failure in report.damaged where damaged.insert(failure.file).inserted {
+            logger?.error(
+                "a snapshot is damaged; it is kept, and older ones with it",
+                metadata: ["reason": "\(failure)"]
+            )
+        }
+        if !report.removed.isEmpty {
+            logger?.info(
+                "removed old snapshots and logs",
+                metadata: ["files": "\(report.removed.count)", "bytes": "\(report.removedBytes)"]
+            )
+        }
+    }
+}

@@ -1,0 +1,301 @@
+internal import AviaryCore
+internal import AviaryStorage
+internal import Logging
+internal import NIOCore
+internal import NIOPosix
+internal import Synchronization
+internal import ZooKeeperProtocol
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
+
+/// A ZooKeeper server that stands alone.
+package enum StandaloneServer {
+    /// Claims the port, loads the data directory, and serves until the result is told to stop.
+    ///
+    /// - Parameters:
+    ///   - notes: what reading the configuration had to say; logged.
+    ///   - fatal: called on the log thread when a transaction cannot be stored; nothing is acknowledged any more.
+    /// - Throws: why it cannot serve. Nothing is left behind then: no thread, no lock, no port.
+    static func start<D: Disk, Gzip: StreamCodec>(
+        configuration: ServerConfiguration,
+        notes: [ConfigurationNote] = [],
+        logger: Logger,
+        disk: D,
+        gzip: Gzip,
+        fatal: @escaping @Sendable (StorageError) -> Void
+    ) async throws(StartError) -> RunningServer {
+        for note in notes {
+            switch note.severity {
+            case .info: logger.info("\(note.text)")
+            case .warning: logger.warning("\(note.text)")
+            }
+        }
+        let clients = configuration.clients
+        let sockets = try BoundSocket.bind(clients.addresses, port: clients.port)
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        do {
+            let start = ServerStart(
+                configuration: configuration,
+                logger: logger,
+                eventLoop: group.next(),
+                disk: disk,
+                gzip: gzip,
+                fatal: fatal
+            )
+            let opened = try await start.eventLoop.submit { try start.open(port: sockets.first?.port ?? 0) }.get()
+            let listener = ClientListener(loop: opened.loop, group: group)
+            var channels: [any Channel] = []
+            var addresses: [String] = []
+            for socket in sockets {
+                addresses.append(Peer.join(socket.address.ipAddress ?? "?", socket.port))
+                do {
+                    channels.append(try await opened.loop.eventLoop.flatSubmit { listener.listen(on: socket) }.get())
+                } catch {
+                    await opened.abandon()
+                    let code = (error as? IOError)?.errnoCode ?? 0
+                    throw BoundSocket.failure(code, socket.address.ipAddress ?? "?", socket.port)
+                }
+            }
+            logger.info("serving clients", metadata: ["addresses": "\(addresses.joined(separator: " "))"])
+            return RunningServer(opened, group: group, channels: channels, addresses: addresses)
+        } catch {
+            try? await group.shutdownGracefully()
+            throw (error as? StartError) ?? StartError("\(error)")
+        }
+    }
+}
+
+/// The steps between a configuration and a loop that is ready for clients.
+private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
+    let configuration: ServerConfiguration
+    let logger: Logger
+    let eventLoop: any EventLoop
+    let disk: D
+    let gzip: Gzip
+    let fatal: @Sendable (StorageError) -> Void
+
+    /// Everything from the lock to the threads, on the loop, which has nothing else to do yet.
+    func open(port: Int) throws(StartError) -> OpenedServer {
+        do throws(StorageError) {
+            let owner = "process \(getpid()) on port \(port)"
+            let store = try DataStore(disk: disk, gzip: gzip, configuration: configuration, owner: owner)
+            let now = SystemClock.now()
+            let core = ServerCore(
+                options: CoreOptions(configuration),
+                seed: .random(in: .min ... .max),
+                now: now
+            )
+            return try open(store, core, port: port)
+        } catch {
+            throw StartError(error)
+        }
+    }
+
+    private func open(
+        _ store: DataStore<D, Gzip>,
+        _ core: consuming ServerCore,
+        port: Int
+    ) throws(StorageError) -> OpenedServer {
+        var restorer = CoreRestorer(core)
+        let begin = SystemClock.monotonicMicroseconds()
+        let report = try recover(store, into: &restorer)
+        var core = restorer.finish()
+        var startup = ShellMetrics.Startup()
+        startup.databaseMilliseconds = (SystemClock.monotonicMicroseconds() - begin) / 1000
+        startup.transactions = Int64(report.replayedCount)
+        startup.digestMismatches = Int64(report.alarms.count)
+        log(report, startup)
+        if report.database == .created { try store.writeFirstSnapshot(of: &core) }
+
+        let loop = ServerLoop(
+            eventLoop: eventLoop,
+            core: core,
+            configuration: configuration,
+            limits: Limits(configuration, maximumDescriptors: ProcessFacts.maximumDescriptors()),
+            directories: ServerLoop.Directories(data: store.directories.snapshots, log: store.directories.logs),
+            directorySizes: { store.sizes() },
+            logger: logger,
+            now: SystemClock.now()
+        )
+        loop.metrics.startup = startup
+        loop.clientPort = port
+        try startThreads(store, loop, report.lastZxid)
+        loop.beginService(lastZxid: report.lastZxid, takesSnapshot: report.replayedCount > 0)
+        return OpenedServer(loop: loop, dataDirectory: store.directories.data, holder: store)
+    }
+
+    private func recover(
+        _ store: DataStore<D, Gzip>,
+        into restorer: inout CoreRestorer
+    ) throws(StorageError) -> RecoveryReport {
+        var line = RecoveryProgressLine(logger: logger)
+        defer { line.finish() }
+        // The closure escapes in its type only: recovery is over when the call returns.
+        let report = try withoutActuallyEscaping({ line.show($0) }) { (show) throws(StorageError) in
+            try store.recover(into: &restorer, progress: show)
+        }
+        return report
+    }
+
+    private func log(_ report: RecoveryReport, _ startup: ShellMetrics.Startup) {
+        for warning in report.warnings { logger.warning("\(warning)") }
+        for alarm in report.alarms {
+            logger.error("the data may not be what was stored: \(alarm)")
+        }
+        if let cut = report.tailCut {
+            logger.warning(
+                "cut an unfinished transaction, which nobody was told of, from the end of the log",
+                metadata: ["file": "\(cut.file)", "offset": "\(cut.offset)", "zxid": "\(cut.zxid)"]
+            )
+        }
+        switch report.database {
+        case .created:
+            logger.info("starting with an empty database")
+        case .loaded, .uninitialized:
+            logger.info(
+                "recovered",
+                metadata: [
+                    "zxid": "\(report.lastZxid)", "snapshot": "\(report.snapshot ?? "none")",
+                    "transactions": "\(report.replayedCount)", "milliseconds": "\(startup.databaseMilliseconds)",
+                ]
+            )
+        }
+    }
+
+    private func startThreads(
+        _ store: DataStore<D, Gzip>,
+        _ loop: ServerLoop,
+        _ lastZxid: Zxid
+    ) throws(StorageError) {
+        let link = StorageLink(log: LogThread(), snapshots: SnapshotThread(), fail: fatal)
+        loop.storage = link
+        let eventLoop = eventLoop
+        let hasLog = link.log.start(
+            try store.openLog(lastZxid: lastZxid),
+            policy: store.flushPolicy,
+            warn: { loop.warned($0) },
+            report: { report in eventLoop.execute { loop.logged(report) } },
+            failed: fatal
+        )
+        let hasSnapshots = link.snapshots.start(
+            StoredSnapshots(store, log: logger),
+            purgeInterval: configuration.storage.purge?.interval,
+            report: { report in eventLoop.execute { loop.snapshotReported(report) } }
+        )
+        invariant(hasLog && hasSnapshots, "the system has no thread to give")
+    }
+}
+
+/// A server that is ready for clients and has not let any in.
+private struct OpenedServer: Sendable {
+    let loop: ServerLoop
+    let dataDirectory: String
+    /// Keeps the directory locked.
+    let holder: any Sendable
+
+    /// Ends the threads of a server whose port could not be opened after all.
+    func abandon() async {
+        await withCheckedContinuation { continuation in
+            loop.eventLoop.execute { [loop] in
+                loop.stopLog { loop.stopSnapshots { continuation.resume() } }
+            }
+        }
+    }
+}
+
+/// A server at work.
+package final class RunningServer: Sendable {
+    /// Where clients can connect: `127.0.0.1:2181`, `[::1]:2181`.
+    package let addresses: [String]
+    /// The real one, also where the system was to choose it.
+    package let port: Int
+    /// Absolute.
+    package let dataDirectory: String
+
+    private let opened: OpenedServer
+    private let group: MultiThreadedEventLoopGroup
+    private let channels: [any Channel]
+    private let state = Mutex(State.running(waiting: []))
+
+    private enum State {
+        case running(waiting: [CheckedContinuation<Void, Never>])
+        case stopping(waiting: [CheckedContinuation<Void, Never>])
+        case stopped
+    }
+
+    /// How long unanswered requests may take, and clients to read their last replies.
+    private static let patience = TimeAmount.seconds(5)
+
+    fileprivate init(
+        _ opened: OpenedServer,
+        group: MultiThreadedEventLoopGroup,
+        channels: [any Channel],
+        addresses: [String]
+    ) {
+        self.opened = opened
+        self.group = group
+        self.channels = channels
+        self.addresses = addresses
+        port = opened.loop.clientPort
+        dataDirectory = opened.dataDirectory
+    }
+
+    /// Lets nobody in any more, answers and stores what was accepted, and ends; sessions stay alive in the data.
+    ///
+    /// Returns when all is done, within some ten seconds whatever clients do. May be called more than once.
+    package func stop() async {
+        let isFirst = state.withLock { state in
+            guard case .running(let waiting) = state else { return false }
+            state = .stopping(waiting: waiting)
+            return true
+        }
+        guard isFirst else { return await waitUntilStopped() }
+        opened.loop.logger.debug("stopping")
+        for channel in channels { try? await channel.close() }
+        await run { $0.stopReading(patience: RunningServer.patience, whenQuiet: $1) }
+        await run { $0.stopLog($1) }
+        await run { $0.closeConnections(patience: .seconds(1), whenClosed: $1) }
+        await run { $0.stopSnapshots($1) }
+        try? await group.shutdownGracefully()
+        opened.loop.logger.debug("stopped")
+        let waiting = state.withLock { state in
+            guard case .stopping(let waiting) = state else { return [CheckedContinuation<Void, Never>]() }
+            state = .stopped
+            return waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Returns once the server has stopped.
+    package func waitUntilStopped() async {
+        await withCheckedContinuation { continuation in
+            let isStopped = state.withLock { state in
+                switch state {
+                case .running(let waiting):
+                    state = .running(waiting: waiting + [continuation])
+                    return false
+                case .stopping(let waiting):
+                    state = .stopping(waiting: waiting + [continuation])
+                    return false
+                case .stopped:
+                    return true
+                }
+            }
+            if isStopped { continuation.resume() }
+        }
+    }
+
+    /// One step of stopping, on the loop.
+    private func run(_ step: @escaping @Sendable (ServerLoop, @escaping @Sendable () -> Void) -> Void) async {
+        let loop = opened.loop
+        await withCheckedContinuation { continuation in
+            loop.eventLoop.execute { step(loop) { continuation.resume() } }
+        }
+    }
+}
