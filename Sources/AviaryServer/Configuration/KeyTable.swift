@@ -242,30 +242,6 @@ extension KeyTable {
             documented: ["requestThrottleLimit"]
         ) { $0.configuration.requestThrottle.maximumRequests = $1 > 0 ? $1 : nil },
         .honoured(
-            "request_throttle_stall_time",
-            .propertyMilliseconds(ValueKind.positive),
-            default: "100",
-            documented: ["requestThrottleStallTime"]
-        ) { $0.configuration.requestThrottle.stallTime = $1 },
-        .honoured(
-            "request_throttle_drop_stale",
-            .boolean,
-            default: "true",
-            documented: ["requestThrottleDropStale"]
-        ) { $0.configuration.requestThrottle.dropsStale = $1 },
-        .honoured(
-            "request_stale_latency_check",
-            .boolean,
-            default: "false",
-            documented: ["requestStaleLatencyCheck"]
-        ) { $0.configuration.requestThrottle.checksLatency = $1 },
-        .honoured(
-            "request_stale_connection_check",
-            .boolean,
-            default: "true",
-            documented: ["requestStaleConnectionCheck"]
-        ) { $0.configuration.requestThrottle.checksConnection = $1 },
-        .honoured(
             "throttled_op_wait_time",
             .property(unit: "milliseconds"),
             default: "0 (off)",

@@ -15,6 +15,8 @@ extension KeyTable {
         static let noSASL = "there is no SASL yet"
         static let audit = "there is no audit log yet"
         static let flowControl = "reading from a connection always stops before its buffers grow without end"
+        static let stale = "reading stops before requests grow old, and those of a closed connection are not read"
+        static let stall = "a request that waits goes on as soon as there is room"
         static let shutdown = "a stop answers what was accepted and does not wait longer"
         static let controller = "there is no fault controller, and no port is opened for one"
         static let forwarding = "for the HTTP admin server, and there is none yet"
@@ -254,6 +256,37 @@ extension KeyTable {
             default: "false",
             documented: ["advancedFlowControlEnabled"],
             because: Without.flowControl,
+            unless: isOn
+        ),
+        .ignored(
+            "request_throttle_stall_time",
+            .propertyMilliseconds(ValueKind<Int>.positive),
+            default: "100",
+            documented: ["requestThrottleStallTime"],
+            because: Without.stall
+        ),
+        .ignored(
+            "request_throttle_drop_stale",
+            .boolean,
+            default: "true",
+            documented: ["requestThrottleDropStale"],
+            because: Without.stale,
+            unless: isOn
+        ),
+        .ignored(
+            "request_stale_latency_check",
+            .boolean,
+            default: "false",
+            documented: ["requestStaleLatencyCheck"],
+            because: Without.stale,
+            unless: isOff
+        ),
+        .ignored(
+            "request_stale_connection_check",
+            .boolean,
+            default: "true",
+            documented: ["requestStaleConnectionCheck"],
+            because: Without.stale,
             unless: isOn
         ),
         .ignored("watchManagerName", .text, default: "WatchManager", because: Without.watches),

@@ -195,20 +195,12 @@ extension ServerConfiguration {
         package var renewSessionWeight = 2
     }
 
-    /// The queue in front of the server (`request_throttle_*`, `request_stale_*`, `throttled_op_wait_time`).
+    /// What happens to requests that cannot be served soon (`request_throttle_max_requests`, `throttled_op_wait_time`).
     ///
     /// - Source: `docs/protocol/client-protocol.md` section 18.
     package struct RequestThrottle: Sendable, Equatable {
         /// `request_throttle_max_requests`: requests in progress above which others wait; `nil` is off (0 in the file).
         package var maximumRequests: Int?
-        /// `request_throttle_stall_time`: how long a request waits at most before it looks again.
-        package var stallTime: Duration = .milliseconds(100)
-        /// `request_throttle_drop_stale`: whether a stale request is dropped and its connection closed.
-        package var dropsStale = true
-        /// `request_stale_latency_check`: whether a request older than its session's timeout is stale.
-        package var checksLatency = false
-        /// `request_stale_connection_check`: whether a request whose connection is gone is stale.
-        package var checksConnection = true
         /// `throttled_op_wait_time`: a request that waited longer is answered with −127; `nil` is off (0 in the file).
         package var throttledOperationWaitTime: Duration?
     }

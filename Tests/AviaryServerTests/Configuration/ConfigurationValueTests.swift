@@ -145,10 +145,6 @@ struct ConfigurationValueTests {
         },
         Setting("connection_throttle_renew_session_weight=4") { $0.connectionThrottle.renewSessionWeight == 4 },
         Setting("request_throttle_max_requests=100") { $0.requestThrottle.maximumRequests == 100 },
-        Setting("request_throttle_stall_time=5") { $0.requestThrottle.stallTime == .milliseconds(5) },
-        Setting("request_throttle_drop_stale=false") { !$0.requestThrottle.dropsStale },
-        Setting("request_stale_latency_check=true") { $0.requestThrottle.checksLatency },
-        Setting("request_stale_connection_check=false") { !$0.requestThrottle.checksConnection },
         Setting("throttledOpWaitTime=40") { $0.requestThrottle.throttledOperationWaitTime == .milliseconds(40) },
         Setting("skipACL=yes") { $0.access.skipsACL },
         Setting("DigestAuthenticationProvider.superDigest=super:xQJmxLMiHGwaqBvst5y6rkB6HQs=") {
