@@ -327,10 +327,10 @@ class Check:
                 server.process.kill()
                 server.process.wait(10)
         if self.failed:
-            for server in self.servers:
-                if server.process:
-                    self.say("  last lines of %s:" % server.log)
-                    self.say(server.tail(12).rstrip("\n"))
+            logs = [server for server in self.servers if os.path.exists(server.log)]
+            for server in sorted(logs, key=lambda s: os.path.getmtime(s.log))[-3:]:
+                self.say("  last lines of %s:" % server.log)
+                self.say(server.tail(10).rstrip("\n"))
         keep = self.arguments.keep or self.failed
         if keep:
             self.say("  kept: " + self.work)

@@ -31,16 +31,18 @@ class ClientCheck:
 
 # The longest first: two run at a time.
 CHECKS = [
+    ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
+    ClientCheck("limits", "limits.py"),
+    ClientCheck("start-trouble", "start_trouble.py"),
+    ClientCheck("durability", "durability.py"),
     ClientCheck("golden-client", "golden_client.py"),
     ClientCheck("golden-disk", "golden_disk.py"),
-    ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
     ClientCheck("curator", "curator.py", ["jdk", "jars"]),
     ClientCheck("zkcli", "zkcli.py", ["zkcli", "jdk", "jars"]),
-    ClientCheck("c-client", "c_client.py", ["gcc", "libzookeeper", "cli_mt"]),
-    ClientCheck("durability", "durability.py"),
-    ClientCheck("garbage", "garbage.py"),
     ClientCheck("kazoo", "kazoo_operations.py", ["kazoo"]),
     ClientCheck("kazoo-recipes", "kazoo_recipes.py", ["kazoo"]),
+    ClientCheck("c-client", "c_client.py", ["gcc", "libzookeeper", "cli_mt"]),
+    ClientCheck("garbage", "garbage.py"),
 ]
 
 
