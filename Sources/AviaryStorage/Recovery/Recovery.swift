@@ -117,12 +117,6 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         }
     }
 
-    private enum AttemptError: Error {
-        case damaged(SnapshotFailure)
-        case unfit(StorageError)
-        case refused(StorageError)
-    }
-
     private func load<Target: RecoveryTarget & ~Copyable>(
         _ snapshots: SnapshotDirectory,
         _ logs: LogDirectory,
@@ -344,4 +338,11 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         guard options.forcesSync else { return }
         do { try file.syncFile() } catch { throw .syncFailed(error) }
     }
+}
+
+// Not nested in the generic type: the optimizer of Swift 6.3 crashes on a typed throw of an error with type parameters.
+private enum AttemptError: Error {
+    case damaged(SnapshotFailure)
+    case unfit(StorageError)
+    case refused(StorageError)
 }
