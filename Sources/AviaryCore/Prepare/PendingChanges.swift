@@ -54,8 +54,8 @@ struct PendingChanges {
     /// The tree digest with everything in flight applied.
     var digest: UInt64 = 0
 
-    /// Whether a node below /zookeeper/quota was touched since nothing was in flight.
-    private(set) var hasQuotaNodes = false
+    /// The longest path below /zookeeper/quota whose data was touched since nothing was in flight; 0 is none.
+    private(set) var longestQuotaNode = 0
 
     var isEmpty: Bool { nodes.isEmpty && scratch == nil }
     var count: Int { nodes.count }
@@ -66,7 +66,7 @@ struct PendingChanges {
     }
 
     mutating func set(_ key: PathKey, _ state: NodeState) {
-        if state.quotaData != nil { hasQuotaNodes = true }
+        if state.quotaData != nil { longestQuotaNode = max(longestQuotaNode, key.bytes.count) }
         if scratch != nil {
             scratch?[key] = state
         } else {
@@ -77,7 +77,7 @@ struct PendingChanges {
     /// A transaction is applied: forgets what it touched, unless a later one touched it too.
     mutating func applied(_ zxid: Zxid, touching keys: [PathKey]) {
         for key in keys where nodes[key]?.changedBy == zxid { nodes[key] = nil }
-        if nodes.isEmpty { hasQuotaNodes = false }
+        if nodes.isEmpty { longestQuotaNode = 0 }
     }
 
     mutating func beginScratch() {

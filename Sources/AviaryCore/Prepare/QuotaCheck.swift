@@ -8,10 +8,14 @@ extension ServerCore {
         guard let (quotaPath, limits) = quota(for: path) else { return }
         if options.enforceQuota {
             let used = usage(of: quotaPath)
-            if addingCount > 0, limits.countHard > -1, used.count + addingCount > limits.countHard {
+            if addingCount > 0, limits.countHard > -1,
+                QuotaNumbers.sum(used.count, addingCount) > limits.countHard
+            {
                 throw .quotaExceeded
             }
-            if addingBytes != 0 || addingCount > 0, limits.bytesHard > -1, used.bytes + addingBytes > limits.bytesHard {
+            if addingBytes != 0 || addingCount > 0, limits.bytesHard > -1,
+                QuotaNumbers.sum(used.bytes, addingBytes) > limits.bytesHard
+            {
                 throw .quotaExceeded
             }
         }
@@ -38,22 +42,23 @@ extension ServerCore {
     private func usage(of path: [UInt8]) -> (count: Int64, bytes: Int64) {
         let used = QuotaNumbers(parsing: tree.data(at: QuotaIndex.statsPath(path)) ?? [])
         let inFlight = quotas.pendingUsage[path] ?? (0, 0)
-        return (max(used.count, 0) + inFlight.count, max(used.bytes, 0) + inFlight.bytes)
+        return (QuotaNumbers.sum(used.count, inFlight.count), QuotaNumbers.sum(used.bytes, inFlight.bytes))
     }
 
     /// The deepest quota at or above a path, with its limits as the next write must see them.
     private func quota(for path: [UInt8]) -> (path: [UInt8], limits: QuotaNumbers)? {
-        guard !quotas.isEmpty || pending.hasQuotaNodes else { return nil }
-        var candidate = path
-        while candidate.count > 1 {
-            let limitsKey = key(QuotaIndex.limitsPath(candidate))
-            if let pending = pending[limitsKey] {
-                if pending.exists { return (candidate, QuotaNumbers(parsing: pending.quotaData ?? [])) }
-            } else if let data = tree.data(at: limitsKey.bytes) {
-                return (candidate, QuotaNumbers(parsing: data))
-            }
-            candidate = PathRules.parent(of: candidate)
+        guard !quotas.isEmpty || pending.longestQuotaNode > 0 else { return nil }
+        let longest = max(quotas.longestPath, pending.longestQuotaNode)
+        return QuotaIndex.deepest(atOrAbove: path, notLongerThan: longest) { candidate in
+            limits(of: candidate).map { (candidate, $0) }
         }
-        return nil
+    }
+
+    private func limits(of path: [UInt8]) -> QuotaNumbers? {
+        let limitsKey = key(QuotaIndex.limitsPath(path))
+        let inFlight = pending[limitsKey]
+        if let inFlight, !inFlight.exists { return nil }
+        // What is in flight may leave the data as it is: another ACL, a child.
+        return (inFlight?.quotaData ?? tree.data(at: limitsKey.bytes)).map { QuotaNumbers(parsing: $0) }
     }
 }

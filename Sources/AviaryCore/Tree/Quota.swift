@@ -7,8 +7,12 @@ struct QuotaNumbers: Equatable {
     var countHard: Int64 = -1
     var bytesHard: Int64 = -1
 
+    /// Every write below a quota reads its numbers, and anybody may have written them. No real ones are this long.
+    static let maxBytes = 1024
+
     /// Reads `count=N,bytes=N=;byteHardLimit=N;countHardLimit=N`. What cannot be read counts as not given.
     init(parsing data: some Collection<UInt8>) {
+        guard data.count <= QuotaNumbers.maxBytes else { return }
         for field in data.split(whereSeparator: { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: ";") }) {
             let parts = field.split(separator: UInt8(ascii: "="))
             guard parts.count == 2, let value = Int64(String(decoding: parts[1], as: UTF8.self)) else { continue }
@@ -25,6 +29,12 @@ struct QuotaNumbers: Equatable {
     static func usage(count: Int64, bytes: Int64) -> [UInt8] {
         [UInt8]("count=\(count),bytes=\(bytes)".utf8)
     }
+
+    /// What is used after a change. Clients may write any number into a statistics node: no sum of it may stop us.
+    static func sum(_ used: Int64, _ change: Int64) -> Int64 {
+        let (sum, overflows) = max(used, 0).addingReportingOverflow(change)
+        return overflows ? Int64.max : sum
+    }
 }
 
 /// What a write in flight will add to the usage of a quota.
@@ -37,6 +47,8 @@ struct QuotaUsage {
 /// Which paths have a quota: those with a limits node.
 struct QuotaIndex {
     private(set) var paths: Set<[UInt8]> = []
+    /// No path with a quota was longer since there was none: spares looking for longer ones.
+    private(set) var longestPath = 0
     /// What is in flight, by path.
     var pendingUsage: [[UInt8]: (count: Int64, bytes: Int64)] = [:]
 
@@ -49,25 +61,44 @@ struct QuotaIndex {
 
     /// The path whose quota a node of this path belongs to; nil when it is an ordinary node. The root has no quota.
     static func path(ofNode node: [UInt8], named name: [UInt8]) -> [UInt8]? {
-        guard node.count > prefix.count + name.count, node.starts(with: prefix), node.hasSuffix(name) else { return nil }
+        guard node.count > prefix.count + name.count, isQuotaNode(node), node.hasSuffix(name) else { return nil }
         return [UInt8](node[prefix.count..<(node.count - name.count)])
     }
 
-    static func isQuotaNode(_ path: [UInt8]) -> Bool { path.starts(with: prefix) }
+    static func isQuotaNode(_ path: [UInt8]) -> Bool {
+        path.count > prefix.count && path[prefix.count] == UInt8(ascii: "/") && path.starts(with: prefix)
+    }
 
     var isEmpty: Bool { paths.isEmpty }
 
-    mutating func insert(_ path: [UInt8]) { paths.insert(path) }
-    mutating func remove(_ path: [UInt8]) { paths.remove(path) }
+    mutating func insert(_ path: [UInt8]) {
+        paths.insert(path)
+        longestPath = max(longestPath, path.count)
+    }
+
+    mutating func remove(_ path: [UInt8]) {
+        paths.remove(path)
+        if paths.isEmpty { longestPath = 0 }
+    }
+
     mutating func removeAll() { self = QuotaIndex() }
 
     /// The deepest path with a quota at or above `path`.
     func deepest(above path: [UInt8]) -> [UInt8]? {
         guard !paths.isEmpty else { return nil }
-        var candidate = path
-        while candidate.count > 1 {
-            if paths.contains(candidate) { return candidate }
-            candidate = PathRules.parent(of: candidate)
+        return QuotaIndex.deepest(atOrAbove: path, notLongerThan: longestPath) { paths.contains($0) ? $0 : nil }
+    }
+}
+
+extension QuotaIndex {
+    /// Walks from a path to the root, below which quotas end, past whatever is too long to have one.
+    static func deepest<R>(
+        atOrAbove path: [UInt8], notLongerThan longest: Int, _ found: ([UInt8]) -> R?
+    ) -> R? {
+        var end = path.count
+        while end > 1 {
+            if end <= longest, let result = found([UInt8](path[..<end])) { return result }
+            end = path[..<end].lastIndex(of: UInt8(ascii: "/")) ?? 0
         }
         return nil
     }
@@ -113,6 +144,7 @@ extension DataTree {
     mutating func addUsage(of path: [UInt8], count: Int64, bytes: Int64) {
         guard count != 0 || bytes != 0, let data = data(at: QuotaIndex.statsPath(path)) else { return }
         let used = QuotaNumbers(parsing: data)
-        writeUsage(of: path, count: max(used.count, 0) + count, bytes: max(used.bytes, 0) + bytes)
+        writeUsage(
+            of: path, count: QuotaNumbers.sum(used.count, count), bytes: QuotaNumbers.sum(used.bytes, bytes))
     }
 }
