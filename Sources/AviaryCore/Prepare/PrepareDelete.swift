@@ -37,17 +37,16 @@ extension ServerCore {
             if let state = state(key(path)), state.stat.czxid == tree.nodes[handle].stat.czxid { paths.append(path) }
             handle = tree.nodes[handle].nextOwned
         }
-        for path in sessions[id]?.pendingEphemerals ?? [] {
-            let pathKey = key(path)
-            if let state = pending[pathKey], state.exists, state.stat.ephemeralOwner == id.rawValue,
-                !paths.contains(path) || tree.find(path) == none
+        // One path may have been made, deleted and made again in flight.
+        var listed = Set(paths)
+        sessions[id]?.pendingEphemerals.forEach { path in
+            if let state = pending[key(path)], state.exists, state.stat.ephemeralOwner == id.rawValue,
+                listed.insert(path).inserted
             {
                 paths.append(path)
             }
         }
         var bytes = 0
-        var removed: Set<[UInt8]> = []
-        paths.removeAll { !removed.insert($0).inserted }
         for path in paths {
             bytes += path.count + 4
             if let node = state(key(path)) { removePending(path, node, zxid) }

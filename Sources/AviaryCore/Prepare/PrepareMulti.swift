@@ -64,9 +64,7 @@ extension ServerCore {
 
     private mutating func dropMulti(_ ephemeralsBefore: Int, _ context: PrepareContext) {
         pending.dropScratch()
-        if let session = context.session {
-            session.pendingEphemerals.removeSubrange(ephemeralsBefore...)
-        }
+        context.session?.pendingEphemerals.removeLast(downTo: ephemeralsBefore)
         forgetTouched()
     }
 

@@ -34,6 +34,8 @@ final class ClientConnection {
     @exclusivity(unchecked) var identities: Identities
     /// Whether it has an identity that the server requires.
     @exclusivity(unchecked) var isAuthenticated: Bool
+    /// Its watches take more memory than they may.
+    @exclusivity(unchecked) var watchesTooMuch = false
     /// Whether the ConnectRequest had the readOnly byte: the response mirrors it.
     var hasReadOnlyByte = false
     /// What is not answered yet, in the order of arrival: writes in flight and what came behind them.
@@ -66,7 +68,8 @@ enum Waiting {
 
 /// A queue that gives its memory back when it runs empty.
 struct FIFO<Element> {
-    private var elements: [Element] = []
+    /// Nil once taken, so that nothing keeps what is not in the queue any more.
+    private var elements: [Element?] = []
     private var head = 0
 
     var count: Int { elements.count - head }
@@ -78,9 +81,22 @@ struct FIFO<Element> {
         elements.append(element)
     }
 
+    /// Takes back the newest until `count` are left.
+    mutating func removeLast(downTo count: Int) {
+        if self.count > count { elements.removeLast(self.count - max(count, 0)) }
+    }
+
+    /// From the oldest to the newest.
+    func forEach(_ body: (Element) -> Void) {
+        for index in head..<elements.count {
+            if let element = elements[index] { body(element) }
+        }
+    }
+
     mutating func popFirst() -> Element? {
         guard !isEmpty else { return nil }
-        let element = elements[head]
+        var element: Element?
+        swap(&element, &elements[head])
         head += 1
         if head == elements.count {
             elements.removeAll(keepingCapacity: elements.capacity <= 64)

@@ -44,9 +44,7 @@ extension ServerCore {
     ) -> Applied {
         switch body {
         case .createSession(let timeoutMilliseconds):
-            if sessions[header.session] == nil {
-                sessions.restore(header.session, timeoutMilliseconds: timeoutMilliseconds)
-            }
+            sessions.created(header.session, timeoutMilliseconds: timeoutMilliseconds)
             return .nothing
         case .closeSession(let paths):
             applyCloseSession(paths, header, into: &output)
@@ -115,11 +113,8 @@ extension ServerCore {
     private mutating func applyCreate(
         _ txn: TxnBody.CreateTxn, _ header: TxnHeader, into output: inout Output
     ) -> Applied {
-        if txn.isEphemeral, let session = sessions[header.session],
-            let index = session.pendingEphemerals.firstIndex(of: txn.path)
-        {
-            session.pendingEphemerals.remove(at: index)
-        }
+        // They are applied in the order in which they were prepared. At replay there are none.
+        if txn.isEphemeral { _ = sessions[header.session]?.pendingEphemerals.popFirst() }
         let handle: Handle
         do throws(ErrorCode) {
             handle = try tree.create(txn, header)
@@ -173,7 +168,8 @@ extension ServerCore {
     private mutating func applyCloseSession(
         _ paths: [[UInt8]]?, _ header: TxnHeader, into output: inout Output
     ) {
-        for path in paths ?? [] where tree.find(path) != none { applyDelete(path, header, into: &output) }
+        // A path that is not there any more, at replay over a snapshot that is ahead, still counts for its parent.
+        for path in paths ?? [] { applyDelete(path, header, into: &output) }
         while true {
             let handle = tree.owners.firstEphemeral(of: header.session)
             if handle == none { break }
@@ -181,7 +177,7 @@ extension ServerCore {
         }
         guard let session = sessions.remove(header.session) else { return }
         session.isClosing = true
-        session.pendingEphemerals = []
+        session.pendingEphemerals.removeAll()
     }
 
     // MARK: Quotas

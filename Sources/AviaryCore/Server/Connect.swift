@@ -59,7 +59,7 @@ extension ServerCore {
         statistics.connectionRevalidates += 1
         // The password comes first: who does not know it must not be able to disturb the session's owner.
         guard SessionPassword.matches(request.password, session: request.session),
-            let session = sessions[request.session], !session.isClosing
+            let session = sessions[request.session], session.isCreated, !session.isClosing
         else {
             writeConnectResponse(connection, session: .none, timeoutMilliseconds: 0, into: &output)
             return close(connection.id, into: &output)

@@ -27,7 +27,7 @@ extension ServerCore {
     }
 
     package mutating func restore(session: SessionID, timeoutMilliseconds: Int32) {
-        sessions.restore(session, timeoutMilliseconds: timeoutMilliseconds)
+        sessions.created(session, timeoutMilliseconds: timeoutMilliseconds)
     }
 
     package mutating func restore(aclID: Int64, acl: [ACL]) {
@@ -82,8 +82,13 @@ extension ServerCore {
             }
             handle = tree.successor(handle)
         }
-        for quota in limits {
-            quotas.insert(quota)
+        for quota in limits { quotas.insert(quota) }
+        recountQuotas()
+    }
+
+    /// What is used of quotas is derived: it is counted anew rather than believed.
+    private mutating func recountQuotas() {
+        for quota in quotas.paths.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
             let usage = tree.usage(below: quota)
             tree.writeUsage(of: quota, count: usage.count, bytes: usage.bytes)
         }
@@ -93,7 +98,9 @@ extension ServerCore {
     package mutating func replay(_ txn: Txn) throws(RestoreFailure) {
         if case .create(let create) = txn.body {
             let parent = PathRules.parent(of: create.path)
-            guard tree.find(parent) != none else {
+            // A snapshot that is ahead may lack the parent because a transaction still to come deletes it; that deletion
+            // has left its zxid in the snapshot. Without such a trace something is lost.
+            guard tree.find(parent) != none || txn.header.zxid <= tree.largestZxid else {
                 throw .missingParent(path: String(decoding: create.path, as: UTF8.self))
             }
         }
@@ -105,7 +112,9 @@ extension ServerCore {
         if options.digestEnabled { digestLog.applied(txn.header.zxid, digest: tree.digest) }
     }
 
-    package func finishReplay() throws(RestoreFailure) {
+    package mutating func finishReplay() throws(RestoreFailure) {
+        // Over a snapshot that is ahead, what the transactions add up to is not what is there.
+        recountQuotas()
         guard let (_, list) = tree.accessLists.table.first(where: { $0.1.first?.identity.scheme == ServerCore.unknownScheme })
         else { return }
         var path = "?"

@@ -110,8 +110,9 @@ package struct ServerCore: ~Copyable {
     package var nextDeadlineMicroseconds: Int64 {
         let next = min(
             sessions.nextDeadlineMilliseconds,
-            min(connections.nextHandshakeDeadline, reaper.nextDeadlineMilliseconds))
-        return next == Int64.max ? next : next * 1000
+            min(connections.nextHandshakeDeadline, reaper.nextDeadlineMilliseconds(isSpaceLow: isSpaceLow)))
+        let (microseconds, overflows) = next.multipliedReportingOverflow(by: 1000)
+        return overflows ? Int64.max : microseconds
     }
 
     /// Does what is due: ends sessions, removes containers and TTL nodes, closes connections that say nothing.
@@ -140,7 +141,10 @@ package struct ServerCore: ~Copyable {
         let ids = sessions.sessions.keys.sorted { $0.rawValue < $1.rawValue }
         return SnapshotHead(
             zxid: lastProcessedZxid,
-            sessions: ids.compactMap { id in sessions[id].map { (id, $0.timeoutMilliseconds) } },
+            sessions: ids.compactMap { id in
+                guard let session = sessions[id], session.isCreated else { return nil }
+                return (id, session.recordedTimeoutMilliseconds)
+            },
             acls: tree.accessLists.table, digest: options.digestEnabled ? tree.digest : nil)
     }
 

@@ -19,8 +19,9 @@ struct Reaper {
         nextCheck = milliseconds + interval
     }
 
-    var nextDeadlineMilliseconds: Int64 {
-        candidates.isEmpty ? nextCheck : min(nextCheck, nextReap)
+    /// - Parameter isSpaceLow: candidates wait for room on the disk, not for a time.
+    func nextDeadlineMilliseconds(isSpaceLow: Bool) -> Int64 {
+        candidates.isEmpty || isSpaceLow ? nextCheck : min(nextCheck, nextReap)
     }
 
     /// Whether it is time to look for candidates.
@@ -51,7 +52,8 @@ extension ServerCore {
         var handle = tree.owners.containers
         while handle != none {
             let node = tree.nodes[handle]
-            let age = now.wallMilliseconds - node.stat.mtime
+            // Wrapping: a file may hold any time.
+            let age = now.wallMilliseconds &- node.stat.mtime
             let neverUsed = options.containerMaxNeverUsedMilliseconds
             if node.childCount == 0, node.stat.cversion > 0 || (neverUsed > 0 && age > neverUsed) {
                 reaper.candidates.append([UInt8](node.path))
@@ -62,7 +64,7 @@ extension ServerCore {
         while handle != none {
             let node = tree.nodes[handle]
             if node.childCount == 0, case .ttl(let ttl) = tree.owners.kinds.kind(node.stat.ephemeralOwner),
-                now.wallMilliseconds - node.stat.mtime > ttl
+                now.wallMilliseconds &- node.stat.mtime > ttl
             {
                 reaper.candidates.append([UInt8](node.path))
             }

@@ -5,6 +5,10 @@ final class Session {
     let id: SessionID
     /// As negotiated at the last attach.
     var timeoutMilliseconds: Int32
+    /// As negotiated when it was created: what logs and snapshots have.
+    var recordedTimeoutMilliseconds: Int32
+    /// Its createSession transaction is applied: before that nobody but its first connection may know of it.
+    var isCreated = false
     /// When it ends unless heard of again: the end of a bucket of ticks, monotonic.
     @exclusivity(unchecked) var deadlineMilliseconds: Int64 = 0
     /// Its end is in flight: nothing more is accepted from it.
@@ -14,11 +18,12 @@ final class Session {
     /// Where its client is now, if anywhere. Cleared when either ends.
     @exclusivity(unchecked) var connection: ClientConnection?
     /// Paths of ephemerals whose creation is in flight, in order.
-    var pendingEphemerals: [[UInt8]] = []
+    var pendingEphemerals = FIFO<[UInt8]>()
 
     init(id: SessionID, timeoutMilliseconds: Int32) {
         self.id = id
         self.timeoutMilliseconds = timeoutMilliseconds
+        recordedTimeoutMilliseconds = timeoutMilliseconds
     }
 }
 
@@ -40,13 +45,13 @@ struct SessionTable {
 
     subscript(id: SessionID) -> Session? { sessions[id] }
 
-    /// Adds a session without a deadline: during recovery.
-    mutating func restore(_ id: SessionID, timeoutMilliseconds: Int32) {
-        if let session = sessions[id] {
-            session.timeoutMilliseconds = timeoutMilliseconds
-        } else {
-            sessions[id] = Session(id: id, timeoutMilliseconds: timeoutMilliseconds)
-        }
+    /// A session's transaction is applied. During recovery this adds it, without a deadline.
+    mutating func created(_ id: SessionID, timeoutMilliseconds: Int32) {
+        let session = sessions[id] ?? Session(id: id, timeoutMilliseconds: timeoutMilliseconds)
+        session.timeoutMilliseconds = timeoutMilliseconds
+        session.recordedTimeoutMilliseconds = timeoutMilliseconds
+        session.isCreated = true
+        sessions[id] = session
     }
 
     mutating func removeAll() {
@@ -92,6 +97,8 @@ struct SessionTable {
     }
 
     private mutating func file(_ session: Session, in bucket: Int64) {
+        // A file may hold any timeout, negative ones too: those are over at once.
+        let bucket = max(bucket, nextBucket)
         guard session.filedBucket != bucket else { return }
         session.filedBucket = bucket
         buckets[bucket, default: []].append(session)
@@ -105,6 +112,8 @@ struct SessionTable {
     /// The sessions whose time is over, in the order of their deadlines.
     mutating func expired(at milliseconds: Int64) -> [Session] {
         var expired: [Session] = []
+        // After a time without sessions there is nothing to look through.
+        if buckets.isEmpty { nextBucket = max(nextBucket, milliseconds / tickMilliseconds) }
         while nextBucket * tickMilliseconds <= milliseconds {
             for session in buckets.removeValue(forKey: nextBucket) ?? [] {
                 guard session.filedBucket == nextBucket else { continue }

@@ -1,0 +1,138 @@
+import AviaryCore
+import Testing
+import ZooKeeperProtocol
+
+@Suite("Recovery: what files hold is taken as it is")
+struct RecoveryTests {
+    /// A core filled with a snapshot's nodes below those of a fresh tree, not started yet.
+    private func loaded(
+        _ nodes: [(path: String, data: String, stat: StatPersisted)],
+        sessions: [(Int64, Int32)] = [],
+        root: StatPersisted = .zero
+    ) throws -> CoreHarness {
+        let harness = CoreHarness { $0.containerMaxNeverUsedMilliseconds = 1 }
+        harness.core.reset()
+        for (id, timeout) in sessions { harness.core.restore(session: SessionID(id), timeoutMilliseconds: timeout) }
+        let system = ["", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"].map {
+            (path: $0, data: "", stat: $0.isEmpty ? root : StatPersisted.zero)
+        }
+        for node in system + nodes {
+            try Array(node.path.utf8).withUnsafeBytes { path in
+                try Array(node.data.utf8).withUnsafeBytes { data in
+                    try harness.core.restore(path: path, data: data, aclID: SnapshotNode.openACL, stat: node.stat)
+                }
+            }
+        }
+        try harness.core.finishSnapshot()
+        return harness
+    }
+
+    private func stat(_ zxid: Int64, owner: Int64 = 0, mtime: Int64 = 0, pzxid: Int64? = nil) -> StatPersisted {
+        StatPersisted(
+            czxid: Zxid(zxid),
+            mzxid: Zxid(zxid),
+            ctime: 0,
+            mtime: mtime,
+            ephemeralOwner: owner,
+            pzxid: Zxid(pzxid ?? zxid)
+        )
+    }
+
+    private func txn(_ zxid: Int64, _ body: TxnBody, session: Int64 = 1) -> Txn {
+        Txn(header: TxnHeader(session: SessionID(session), cxid: 0, zxid: Zxid(zxid), time: 0), body: body, digest: nil)
+    }
+
+    private func create(_ path: String) -> TxnBody {
+        .create(
+            TxnBody.CreateTxn(
+                kind: .create2,
+                path: Array(path.utf8),
+                data: [1],
+                acl: ACL.open,
+                isEphemeral: false,
+                parentCVersion: 1
+            )
+        )
+    }
+
+    private func start(_ harness: CoreHarness, _ zxid: Int64) -> Client {
+        harness.core.start(lastZxid: Zxid(zxid), at: harness.now, into: &harness.output)
+        harness.carryOut()
+        return harness.connect()
+    }
+
+    @Test("The end of a session marks the parents of its ephemerals, also of those that a snapshot ahead lacks")
+    func closeSessionOverSnapshotThatIsAhead() throws {
+        let harness = try loaded([("/p", "", stat(2)), ("/q", "", stat(3))])
+        try harness.core.replay(txn(9, .closeSession(paths: [Array("/p/e".utf8), Array("/q/e".utf8)])))
+        try harness.core.finishReplay()
+        let client = start(harness, 9)
+        #expect(client.read(.exists, "/p").stat?.pzxid == Zxid(9))
+        #expect(client.read(.exists, "/q").stat?.pzxid == Zxid(9))
+    }
+
+    @Test("A node made in a parent that a snapshot ahead no longer has is passed over; a parent lost otherwise is not")
+    func missingParent() throws {
+        let ahead = try loaded([], root: stat(0, pzxid: 8))
+        try ahead.core.replay(txn(5, create("/gone/child")))
+        try ahead.core.replay(txn(6, .delete(path: Array("/gone/child".utf8), byContainerCheck: false)))
+        try ahead.core.replay(txn(8, .delete(path: Array("/gone".utf8), byContainerCheck: false)))
+        #expect(throws: RestoreFailure.missingParent(path: "/lost/child")) {
+            try ahead.core.replay(txn(9, create("/lost/child")))
+        }
+    }
+
+    @Test("What a quota counts is right after a replay over a snapshot that is ahead")
+    func quotaOverSnapshotThatIsAhead() throws {
+        // /q/a was deleted and made again, with a child, while the snapshot was written.
+        let quota = [
+            ("/q", "", stat(1)), ("/q/a", "", stat(6)), ("/q/a/b", "12", stat(7)),
+            ("/zookeeper/quota/q", "", stat(2)),
+            ("/zookeeper/quota/q/zookeeper_limits", "count=9,bytes=9", stat(3)),
+            ("/zookeeper/quota/q/zookeeper_stats", "", stat(4)),
+        ]
+        let harness = try loaded(quota.map { (path: $0.0, data: $0.1, stat: $0.2) })
+        try harness.core.replay(txn(5, .delete(path: Array("/q/a".utf8), byContainerCheck: false)))
+        try harness.core.replay(txn(6, create("/q/a")))
+        try harness.core.replay(txn(7, create("/q/a/b")))
+        try harness.core.finishReplay()
+        let client = start(harness, 7)
+        #expect(client.read(.getData, "/zookeeper/quota/q/zookeeper_stats").string == "count=3,bytes=2")
+    }
+
+    @Test("Times and timeouts out of all reason stop neither the reaper nor expiry")
+    func unreasonableTimes() throws {
+        let ttl = NodeKind.ttl(milliseconds: 5).owner
+        let harness = try loaded(
+            [
+                ("/c", "", stat(1, owner: NodeKind.containerOwner, mtime: Int64.min)),
+                ("/d", "", stat(1, owner: NodeKind.containerOwner, mtime: Int64.max)),
+                ("/t", "", stat(1, owner: ttl, mtime: Int64.min)), ("/u", "", stat(1, owner: ttl, mtime: Int64.max)),
+                ("/v", "", stat(1, owner: ttl, mtime: 0)), ("/e", "", stat(1, owner: 77)),
+            ],
+            sessions: [(77, Int32.min), (78, Int32.max)]
+        )
+        let client = start(harness, 1)
+        for _ in 0..<10 {
+            harness.advance(milliseconds: 7_000)
+            client.post(.ping, xid: -2)
+            _ = client.next()
+        }
+        #expect(client.read(.exists, "/v").error == .noNode)
+        #expect(client.read(.exists, "/e").error == .noNode)
+        #expect(harness.core.sessionCount == 2)
+    }
+
+    @Test("A snapshot has the timeout that a session was created with, and no session that is still being created")
+    func sessionsInSnapshots() {
+        let harness = CoreHarness()
+        let first = harness.connect(timeout: 10_000)
+        let again = harness.connect(timeout: 4_000, session: first.session, password: first.password)
+        #expect(again.timeout == 4_000)
+        harness.isDiskHeld = true
+        _ = harness.connect(timeout: 6_000)
+        let head = harness.core.beginSnapshot()
+        #expect(head.sessions.map(\.0.rawValue) == [first.session])
+        #expect(head.sessions.map(\.1) == [10_000])
+    }
+}
