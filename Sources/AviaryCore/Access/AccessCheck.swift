@@ -5,21 +5,40 @@ struct Identities: Sendable {
     /// In the order in which they were added, the address first.
     private(set) var list: [Identity]
     private(set) var isSuper = false
+    /// Where the connection comes from; nil when that is no address.
+    let address: Address?
+    /// What addauth added. Only asked whether something is in it.
+    private var added: Set<Identity> = []
+    private var addedBytes = 0
 
     init(address: String) {
         list = [Identity(scheme: "ip", id: address)]
+        self.address = Address(address)
     }
 
-    /// More than a client has any use for; checks walk the list.
+    /// More than a client has any use for. The scheme `auth` makes an ACL entry of each.
     static let maxCount = 256
+    static let maxBytes = 64 << 10
 
     /// - Returns: false when there is no room for more.
     mutating func add(_ identity: Identity) -> Bool {
-        if list.contains(identity) { return true }
-        guard list.count < Identities.maxCount else { return false }
+        if added.contains(identity) { return true }
+        addedBytes += identity.id.utf8.count
+        guard list.count < Identities.maxCount, addedBytes <= Identities.maxBytes else { return false }
         list.append(identity)
+        added.insert(identity)
         if identity.scheme == "super" { isSuper = true }
         return true
+    }
+
+    /// Whether an ACL entry means one of these. It costs the same however many there are.
+    func match(_ expression: Identity) -> Bool {
+        if expression == .anyone { return true }
+        if expression.scheme == "ip" {
+            guard let address, let pattern = AddressPattern(expression.id) else { return false }
+            return pattern.matches(address)
+        }
+        return !added.isEmpty && added.contains(expression)
     }
 }
 
@@ -27,19 +46,7 @@ struct Identities: Sendable {
 enum AccessCheck {
     static func allows(_ list: [ACL], _ permissions: Int32, _ identities: Identities) -> Bool {
         if list.isEmpty || identities.isSuper { return true }
-        for entry in list where entry.permissions & permissions != 0 {
-            if entry.identity == .anyone { return true }
-            for identity in identities.list
-            where identity.scheme == entry.identity.scheme && matches(identity, entry.identity) {
-                return true
-            }
-        }
-        return false
-    }
-
-    private static func matches(_ identity: Identity, _ expression: Identity) -> Bool {
-        if identity.scheme == "ip" { return AddressPattern(expression.id)?.matches(identity.id) ?? false }
-        return identity.id == expression.id
+        return list.contains { $0.permissions & permissions != 0 && identities.match($0.identity) }
     }
 }
 
@@ -63,8 +70,11 @@ enum ACLValidation {
         guard !requested.isEmpty, requested.count <= maxEntries else { throw .invalidACL }
         var seen: Set<ACL> = []
         var resolved: [ACL] = []
-        func keep(_ acl: ACL) {
-            if seen.insert(acl).inserted { resolved.append(acl) }
+        func keep(_ acl: ACL) throws(ErrorCode) {
+            guard seen.insert(acl).inserted else { return }
+            resolved.append(acl)
+            // The scheme auth may turn one entry into many.
+            guard resolved.count <= maxEntries else { throw .invalidACL }
         }
         for entry in requested {
             guard let scheme = entry.scheme else { throw .invalidACL }
@@ -72,28 +82,26 @@ enum ACLValidation {
             case "world":
                 guard let id = entry.id else { throw .marshallingError }
                 guard id == "anyone" else { throw .invalidACL }
-                keep(ACL(entry.permissions, scheme, id))
+                try keep(ACL(entry.permissions, scheme, id))
             case "auth":
                 var found = false
                 for identity in identities.list where identity.scheme == "digest" {
-                    keep(ACL(permissions: entry.permissions, identity: identity))
+                    try keep(ACL(permissions: entry.permissions, identity: identity))
                     found = true
                 }
                 guard found else { throw .invalidACL }
             case "digest":
                 guard let id = entry.id else { throw .marshallingError }
                 guard isDigestID(id) else { throw .invalidACL }
-                keep(ACL(entry.permissions, scheme, id))
+                try keep(ACL(entry.permissions, scheme, id))
             case "ip":
                 guard let id = entry.id else { throw .marshallingError }
                 guard AddressPattern(id) != nil else { throw .invalidACL }
-                keep(ACL(entry.permissions, scheme, id))
+                try keep(ACL(entry.permissions, scheme, id))
             default:
                 throw .invalidACL
             }
         }
-        // The scheme auth may turn one entry into many.
-        guard resolved.count <= maxEntries else { throw .invalidACL }
         return resolved
     }
 

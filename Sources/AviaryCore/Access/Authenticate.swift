@@ -32,7 +32,7 @@ extension ServerCore {
             statistics.authFailures += 1
             output.note(
                 .warning, "authentication refused",
-                [("peer", connection.peer.text), ("scheme", scheme ?? "null"),
+                [("peer", connection.peer.text), ("scheme", String((scheme ?? "null").prefix(32))),
                     ("session", connection.sessionID.description)])
             refuseAndClose(.authFailed, zxid: .zero, xid, connection, into: &output)
         case .closed:

@@ -84,7 +84,7 @@ extension ServerCore {
     }
 
     /// Whether a record with this can be read back: a transaction must never be larger than what a reader takes.
-    private func fitsLog(path: [UInt8], data: [UInt8]?, acl: [ACL]) -> Bool {
+    func fitsLog(path: [UInt8], data: [UInt8]?, acl: [ACL]) -> Bool {
         var bytes = 256 + path.count + (data?.count ?? 0)
         for entry in acl { bytes += 12 + entry.identity.scheme.utf8.count + entry.identity.id.utf8.count }
         return bytes <= options.maxBufferBytes

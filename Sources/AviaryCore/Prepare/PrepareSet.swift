@@ -27,6 +27,7 @@ extension ServerCore {
         guard let old = state(nodeKey) else { throw .noNode }
         try require(Permissions.admin, on: old.acl, of: context.identities)
         try ServerCore.requireVersion(request.version, is: old.stat.aversion)
+        guard fitsLog(path: path, data: nil, acl: acl) else { throw .marshallingError }
         var node = old
         node.stat.aversion = old.stat.aversion &+ 1
         node.acl = .list(acl)

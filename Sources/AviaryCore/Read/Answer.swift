@@ -29,6 +29,7 @@ extension ServerCore {
         }
         finish(
             start, connection, operation, xid, lastProcessedZxid, arrived: arrived, at: now, into: &output)
+        if connection.watchesTooMuch { closeForWatches(connection, into: &output) }
     }
 
     /// Turns a reply that was begun into a refusal.
@@ -71,13 +72,13 @@ extension ServerCore {
         _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
-        let watch = try reader.bool()
+        let isWatching = try reader.bool()
         let handle = tree.find(path)
         guard handle != none else { return .noNode }
         guard allows(Permissions.read, on: handle, context.identities) else { return .noAuth }
         output.clientBytes.buffer(tree.nodes[handle].data)
         tree.clientStat(handle).write(to: &output.clientBytes)
-        if watch { watches.add(.data, on: path, connection: context.connection.id.slot) }
+        if isWatching { watch(.data, on: path, context.connection) }
         return .ok
     }
 
@@ -85,11 +86,11 @@ extension ServerCore {
         _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
-        let watch = try reader.bool()
+        let isWatching = try reader.bool()
         guard !path.contains(0) else { return .badArguments }
         let handle = tree.find(path)
         if handle != none, !allows(Permissions.read, on: handle, context.identities) { return .noAuth }
-        if watch { watches.add(.data, on: path, connection: context.connection.id.slot) }
+        if isWatching { watch(.data, on: path, context.connection) }
         guard handle != none else { return .noNode }
         tree.clientStat(handle).write(to: &output.clientBytes)
         return .ok
@@ -99,13 +100,13 @@ extension ServerCore {
         _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
-        let watch = try reader.bool()
+        let isWatching = try reader.bool()
         let handle = tree.find(path)
         guard handle != none else { return .noNode }
         guard allows(Permissions.read, on: handle, context.identities) else { return .noAuth }
         writeChildren(handle, to: &output.clientBytes)
         if context.operation == .getChildren2 { tree.clientStat(handle).write(to: &output.clientBytes) }
-        if watch { watches.add(.child, on: path, connection: context.connection.id.slot) }
+        if isWatching { watch(.child, on: path, context.connection) }
         return .ok
     }
 

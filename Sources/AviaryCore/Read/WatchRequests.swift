@@ -2,13 +2,29 @@ import ZooKeeperProtocol
 
 /// Requests about watches (docs/protocol/client-protocol.md sections 10.5 and 10.6).
 extension ServerCore {
+    /// Sets a watch. One that may not be set ends the connection: an answer without it would be a lie.
+    mutating func watch(_ kinds: WatchKinds, on path: UnsafeRawBufferPointer, _ connection: ClientConnection) {
+        watches.add(kinds, on: path, connection: connection.id.slot)
+        if watches.heldBytes(ofConnection: connection.id.slot) > options.maxWatchBytes {
+            connection.watchesTooMuch = true
+        }
+    }
+
+    mutating func closeForWatches(_ connection: ClientConnection, into output: inout Output) {
+        output.note(
+            .warning, "closing a connection: its watches take more memory than one connection may use",
+            [("peer", connection.peer.text), ("session", connection.sessionID.description),
+                ("bytes", "\(options.maxWatchBytes)")])
+        close(connection.id, into: &output)
+    }
+
     mutating func addWatch(
         _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
         let mode = try reader.int32()
         guard mode == 0 || mode == 1 else { return .marshallingError }
-        watches.add(mode == 0 ? .persistent : .recursive, on: path, connection: context.connection.id.slot)
+        watch(mode == 0 ? .persistent : .recursive, on: path, context.connection)
         output.clientBytes.int32(0)
         return .ok
     }
@@ -81,7 +97,7 @@ extension ServerCore {
             guard let path else { throw .unexpectedNull }
             let handle = tree.find(path)
             guard let event = missed(handle == none ? nil : tree.nodes[handle]) else {
-                watches.add(kind, on: path, connection: context.connection.id.slot)
+                watch(kind, on: path, context.connection)
                 continue
             }
             // What a session may not read it is not told of either, late or in time.
@@ -101,7 +117,7 @@ extension ServerCore {
         guard let paths else { throw .unexpectedNull }
         for path in paths {
             // A null path is nobody's.
-            if let path { watches.add(kind, on: path, connection: context.connection.id.slot) }
+            if let path { watch(kind, on: path, context.connection) }
         }
     }
 }

@@ -14,6 +14,8 @@ package struct CoreOptions: Sendable {
     package var maxBufferBytes = JuteReader.defaultMaxBufferBytes
     /// The most bytes that the answer to one multiRead may have.
     package var maxReplyBytes = 16 << 20
+    /// The most memory that the watches of one connection may take: some hundred thousand of usual length.
+    package var maxWatchBytes = 64 << 20
     /// Requests that waited longer behind writes of their own session are refused; 0 is off.
     package var throttledOpWaitMilliseconds: Int64 = 0
 

@@ -5,7 +5,7 @@ extension ServerCore {
     /// A new connection; its first frame must be a ConnectRequest.
     package mutating func accept(_ peer: PeerAddress, at now: Now) -> ConnectionID {
         connections.add(
-            peer, now: now, isAuthenticated: options.requiredAuthSchemes == nil,
+            peer, now: now, isAuthenticated: options.requiredAuthSchemes?.contains("ip") ?? true,
             deadline: now.monotonicMilliseconds + options.handshakeTimeoutMilliseconds)
     }
 
@@ -71,12 +71,13 @@ extension ServerCore {
         var reader = JuteReader(UnsafeRawBufferPointer(rebasing: frame[8...]), maxBufferBytes: options.maxBufferBytes)
         let xid = Int32(bigEndian: frame.loadUnaligned(as: Int32.self))
         let type = Int32(bigEndian: frame.loadUnaligned(fromByteOffset: 4, as: Int32.self))
-        guard let operation = Operation(rawValue: type) else {
-            return refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
-        }
-        if operation == .auth { return authenticate(&reader, xid, connection, at: now, into: &output) }
-        if !connection.isAuthenticated, operation != .sasl {
+        let known = Operation(rawValue: type)
+        if known == .auth { return authenticate(&reader, xid, connection, at: now, into: &output) }
+        if !connection.isAuthenticated, known != .sasl {
             return refuseAndClose(.sessionClosedRequireAuth, zxid: .zero, xid, connection, into: &output)
+        }
+        guard let operation = known else {
+            return refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
         }
         switch operation {
         case .getData, .exists, .getChildren, .getChildren2, .getACL, .sync, .ping, .checkWatches, .removeWatches,
@@ -107,7 +108,9 @@ extension ServerCore {
             }
         case .createSession:
             // Sessions come from handshakes. A body that cannot be read is recorded as a refused write.
-            if (try? reader.int32()) == nil {
+            if isSpaceLow {
+                refuse(.systemError, operation, xid, connection, at: now, into: &output)
+            } else if (try? reader.int32()) == nil {
                 propose(
                     .error(.marshallingError), session: session.id, cxid: xid, from: connection, as: .multi, now: now,
                     into: &output)

@@ -46,6 +46,8 @@ struct WatchTable: ~Copyable {
     private let hasher: ByteHasher
     /// First entry of each connection, by slot.
     private var connections: [Handle] = []
+    /// Memory that the watches of each connection are counted with, by slot.
+    private var heldBytes: [Int] = []
     /// The last event that each connection got, by slot: at most one a step.
     private var lastStep: [UInt64] = []
     private var step: UInt64 = 0
@@ -84,6 +86,7 @@ struct WatchTable: ~Copyable {
     mutating func add(_ kinds: WatchKinds, on path: UnsafeRawBufferPointer, connection: Int32) {
         while connections.count <= Int(connection) {
             connections.append(none)
+            heldBytes.append(0)
             lastStep.append(0)
         }
         let hash = hasher.hash(path)
@@ -101,6 +104,7 @@ struct WatchTable: ~Copyable {
             return
         }
         count(kinds, 1)
+        heldBytes[Int(connection)] += WatchTable.cost(of: paths[pathHandle])
         let new = entries.insert(Entry(connection: connection, path: pathHandle, kinds: kinds))
         entryIndex.insert(entryHash(pathHandle, connection), new)
         let firstOfPath = paths[pathHandle].first
@@ -155,6 +159,7 @@ struct WatchTable: ~Copyable {
         } else {
             connections[Int(entry.connection)] = entry.nextOfConnection
         }
+        heldBytes[Int(entry.connection)] -= WatchTable.cost(of: paths[entry.path])
         entryIndex.remove(entryHash(entry.path, entry.connection), handle)
         entries.remove(handle)
         if paths[entry.path].first == none {
@@ -162,6 +167,13 @@ struct WatchTable: ~Copyable {
             paths[entry.path].bytes.deallocate()
             paths.remove(entry.path)
         }
+    }
+
+    /// What a watched path costs each connection that watches it; shared or not, so that nobody else's leaving adds to it.
+    private static func cost(of path: Path) -> Int { 64 + Int(path.length) }
+
+    func heldBytes(ofConnection connection: Int32) -> Int {
+        Int(connection) < heldBytes.count ? heldBytes[Int(connection)] : 0
     }
 
     private mutating func count(_ kinds: WatchKinds, _ change: Int) {
