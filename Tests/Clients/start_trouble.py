@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 
 import wire
@@ -18,6 +19,7 @@ NOBODY = 65534
 def refused(server, *words, seconds=20, **popen):
     """Starts a server that must not come up: it ends with a non-zero exit code, and says each of `words` (regular
     expressions). Returns what it said."""
+    before = len(server.text()) if os.path.exists(server.log) else 0
     if popen:
         with open(server.log, "ab") as log:
             server.process = subprocess.Popen(server.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/",
@@ -29,7 +31,7 @@ def refused(server, *words, seconds=20, **popen):
     except subprocess.TimeoutExpired:
         server.kill9()
         raise AssertionError("it started:\n" + server.tail())
-    text = server.text()
+    text = server.text()[before:]
     expect(code > 0, "exit code %d:\n%s" % (code, server.tail()))
     for word in words:
         expect(re.search(word, text, re.I | re.S), "it does not say %r:\n%s" % (word, server.tail()))
@@ -133,53 +135,51 @@ def file_for_directory(check):
     refused(server, "a-file")
 
 
-def as_nobody(check, name):
-    """A server whose binary and files somebody without rights can reach; None where this user cannot be changed to."""
+def as_nobody(server):
+    """Arguments to start `server` as a user without rights, its files and the way to them opened for reading; None where
+    that cannot be: not root, or a clone below a folder that others may not enter."""
     if os.geteuid() != 0:
-        return None, {}
-    for directory in (check.work, os.path.dirname(check.work)):
-        if not os.stat(directory).st_mode & 0o005 == 0o005 and directory.startswith("/tmp/aviary-"):
-            os.chmod(directory, 0o755)
-    return check.server(name), {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-
-
-def reachable(check, server, popen):
-    """Whether `popen`'s user can run the binary at all (a clone below /root cannot be read by others)."""
+        return None
+    place = server.work
+    while place != tempfile.gettempdir() and place != "/":
+        os.chmod(place, os.stat(place).st_mode | 0o055)
+        place = os.path.dirname(place)
+    popen = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
     with contextlib.suppress(OSError):
-        return subprocess.run([BINARY, "version"], capture_output=True, cwd="/", **popen).returncode == 0
-    return False
+        for command in ([BINARY, "version"], ["cat", server.file]):
+            if subprocess.run(command, capture_output=True, cwd="/", **popen).returncode:
+                return None
+        return popen
+    return None
 
 
 def not_writable(check):
     "the data directory is not writable"
-    if os.geteuid() == 0:
-        server, popen = as_nobody(check, "not-writable")
-        if not reachable(check, server, popen):
-            check.say("     (another user cannot run this binary here: that start is not tried)")
-            return
-    else:
-        server, popen = check.server("not-writable"), {}
-    os.chmod(server.work, 0o755)
+    server = check.server("not-writable")
+    popen = as_nobody(server)
+    if popen is None and os.geteuid() == 0:
+        check.say("     (another user cannot run this binary here: that start is not tried)")
+        return
     os.chmod(server.data, 0o555)
     try:
-        refused(server, re.escape(server.data), "permission|writ|owner", **popen)
+        refused(server, re.escape(server.data), "permission|writ|owner|may not", **(popen or {}))
     finally:
         os.chmod(server.data, 0o755)
 
 
 def wrong_owner(check):
     "the data belongs to another user"
-    server, popen = as_nobody(check, "wrong-owner")
-    if server is None or not reachable(check, server, popen):
+    server = check.server("wrong-owner")
+    popen = as_nobody(server)
+    if popen is None:
         check.say("     (no other user to be here: that start is not tried)")
         return
-    os.chmod(server.work, 0o755)
     server.start()
     c = wire.Connection(server.port)
     c.create("/of-root")
     c.close()
     server.stop()
-    refused(server, re.escape(server.data), "root|owner|permission", **popen)
+    refused(server, re.escape(server.data), "root|owner|permission|may not", **popen)
 
 
 def in_use(check):

@@ -41,6 +41,7 @@ CHECKS = [
     ClientCheck("zkcli", "zkcli.py", ["zkcli", "jdk", "jars"]),
     ClientCheck("kazoo", "kazoo_operations.py", ["kazoo"]),
     ClientCheck("kazoo-recipes", "kazoo_recipes.py", ["kazoo"]),
+    ClientCheck("readme", "readme.py", ["kazoo", "zkcli", "jdk"]),
     ClientCheck("c-client", "c_client.py", ["gcc", "libzookeeper", "cli_mt"]),
     ClientCheck("garbage", "garbage.py"),
 ]
