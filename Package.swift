@@ -65,7 +65,7 @@ let package = Package(
             name: "AviaryCoreTests", dependencies: ["AviaryCore", "ZooKeeperProtocol", crypto], swiftSettings: settings),
         .testTarget(
             name: "AviaryServerTests",
-            dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix],
+            dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix, logging],
             swiftSettings: settings),
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]

@@ -20,6 +20,7 @@ package enum StandaloneServer {
     ///
     /// - Parameters:
     ///   - notes: what reading the configuration had to say; logged.
+    ///   - adjustLimits: has the last word on bounds that no configuration sets.
     ///   - fatal: called on the log thread when a transaction cannot be stored; nothing is acknowledged any more.
     /// - Throws: why it cannot serve. Nothing is left behind then: no thread, no lock, no port.
     static func start<D: Disk, Gzip: StreamCodec>(
@@ -28,6 +29,7 @@ package enum StandaloneServer {
         logger: Logger,
         disk: D,
         gzip: Gzip,
+        adjustLimits: @escaping @Sendable (inout Limits) -> Void = { _ in },
         fatal: @escaping @Sendable (StorageError) -> Void
     ) async throws(StartError) -> RunningServer {
         for note in notes {
@@ -46,6 +48,7 @@ package enum StandaloneServer {
                 eventLoop: group.next(),
                 disk: disk,
                 gzip: gzip,
+                adjustLimits: adjustLimits,
                 fatal: fatal
             )
             let opened = try await start.eventLoop.submit { try start.open(port: sockets.first?.port ?? 0) }.get()
@@ -78,22 +81,31 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
     let eventLoop: any EventLoop
     let disk: D
     let gzip: Gzip
+    let adjustLimits: @Sendable (inout Limits) -> Void
     let fatal: @Sendable (StorageError) -> Void
 
     /// Everything from the lock to the threads, on the loop, which has nothing else to do yet.
     func open(port: Int) throws(StartError) -> OpenedServer {
-        do throws(StorageError) {
+        do {
             let owner = "process \(getpid()) on port \(port)"
-            let store = try DataStore(disk: disk, gzip: gzip, configuration: configuration, owner: owner)
+            let (store, lock) = try DataStore.open(
+                disk: disk,
+                gzip: gzip,
+                configuration: configuration,
+                owner: owner
+            )
             let now = SystemClock.now()
             let core = ServerCore(
                 options: CoreOptions(configuration),
                 seed: .random(in: .min ... .max),
                 now: now
             )
-            return try open(store, core, port: port)
-        } catch {
+            let loop = try open(store, core, port: port)
+            return OpenedServer(loop: loop, dataDirectory: store.directories.data, lock: lock)
+        } catch let error as StorageError {
             throw StartError(error)
+        } catch {
+            throw (error as? StartError) ?? StartError("\(error)")
         }
     }
 
@@ -101,10 +113,16 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         _ store: DataStore<D, Gzip>,
         _ core: consuming ServerCore,
         port: Int
-    ) throws(StorageError) -> OpenedServer {
+    ) throws -> ServerLoop {
         var restorer = CoreRestorer(core)
         let begin = SystemClock.monotonicMicroseconds()
         let report = try recover(store, into: &restorer)
+        guard report.database != .uninitialized else {
+            throw StartError(
+                "\(store.directories.data) holds no data, and db.autocreate=false forbids to begin without. If a new "
+                    + "database is wanted, create an empty file \(FileNames.initialize) there; if not, restore the data"
+            )
+        }
         var core = restorer.finish()
         var startup = ShellMetrics.Startup()
         startup.databaseMilliseconds = (SystemClock.monotonicMicroseconds() - begin) / 1000
@@ -113,11 +131,13 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         log(report, startup)
         if report.database == .created { try store.writeFirstSnapshot(of: &core) }
 
+        var limits = Limits(configuration, maximumDescriptors: ProcessFacts.maximumDescriptors())
+        adjustLimits(&limits)
         let loop = ServerLoop(
             eventLoop: eventLoop,
             core: core,
             configuration: configuration,
-            limits: Limits(configuration, maximumDescriptors: ProcessFacts.maximumDescriptors()),
+            limits: limits,
             directories: ServerLoop.Directories(data: store.directories.snapshots, log: store.directories.logs),
             directorySizes: { store.sizes() },
             logger: logger,
@@ -127,7 +147,7 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         loop.clientPort = port
         try startThreads(store, loop, report.lastZxid)
         loop.beginService(lastZxid: report.lastZxid, takesSnapshot: report.replayedCount > 0)
-        return OpenedServer(loop: loop, dataDirectory: store.directories.data, holder: store)
+        return loop
     }
 
     private func recover(
@@ -196,8 +216,8 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
 private struct OpenedServer: Sendable {
     let loop: ServerLoop
     let dataDirectory: String
-    /// Keeps the directory locked.
-    let holder: any Sendable
+    /// Keeps other servers out of the directory.
+    let lock: any Sendable
 
     /// Ends the threads of a server whose port could not be opened after all.
     func abandon() async {
@@ -218,7 +238,8 @@ package final class RunningServer: Sendable {
     /// Absolute.
     package let dataDirectory: String
 
-    private let opened: OpenedServer
+    private let loop: ServerLoop
+    private let lock: Mutex<(any Sendable)?>
     private let group: MultiThreadedEventLoopGroup
     private let channels: [any Channel]
     private let state = Mutex(State.running(waiting: []))
@@ -238,7 +259,8 @@ package final class RunningServer: Sendable {
         channels: [any Channel],
         addresses: [String]
     ) {
-        self.opened = opened
+        loop = opened.loop
+        lock = Mutex(opened.lock)
         self.group = group
         self.channels = channels
         self.addresses = addresses
@@ -256,14 +278,15 @@ package final class RunningServer: Sendable {
             return true
         }
         guard isFirst else { return await waitUntilStopped() }
-        opened.loop.logger.debug("stopping")
+        loop.logger.debug("stopping")
         for channel in channels { try? await channel.close() }
         await run { $0.stopReading(patience: RunningServer.patience, whenQuiet: $1) }
         await run { $0.stopLog($1) }
         await run { $0.closeConnections(patience: .seconds(1), whenClosed: $1) }
         await run { $0.stopSnapshots($1) }
         try? await group.shutdownGracefully()
-        opened.loop.logger.debug("stopped")
+        lock.withLock { $0 = nil }
+        loop.logger.debug("stopped")
         let waiting = state.withLock { state in
             guard case .stopping(let waiting) = state else { return [CheckedContinuation<Void, Never>]() }
             state = .stopped
@@ -293,9 +316,8 @@ package final class RunningServer: Sendable {
 
     /// One step of stopping, on the loop.
     private func run(_ step: @escaping @Sendable (ServerLoop, @escaping @Sendable () -> Void) -> Void) async {
-        let loop = opened.loop
         await withCheckedContinuation { continuation in
-            loop.eventLoop.execute { step(loop) { continuation.resume() } }
+            loop.eventLoop.execute { [loop] in step(loop) { continuation.resume() } }
         }
     }
 }

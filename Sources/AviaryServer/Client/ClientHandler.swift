@@ -23,6 +23,8 @@ final class ClientHandler: ChannelInboundHandler {
         static let outstanding = Pauses(rawValue: 2)
         /// The server is stopping.
         static let stopping = Pauses(rawValue: 4)
+        /// The requests of this connection that are not answered yet take too much memory.
+        static let unanswered = Pauses(rawValue: 8)
     }
 
     private enum State {
@@ -49,6 +51,8 @@ final class ClientHandler: ChannelInboundHandler {
     @exclusivity(unchecked) private var pending: ByteBuffer?
     @exclusivity(unchecked) private var closesAfterFlush = false
     private var isAdmitted = true
+    /// Bytes of requests since the last time that none was waiting, at most.
+    @exclusivity(unchecked) var unansweredBytes = 0
     /// Whether the client has yet to speak the protocol.
     @exclusivity(unchecked) private(set) var isFirstFrame = true
     /// Bytes of large requests that are being received or answered (`largeRequestMaxBytes`).
@@ -287,6 +291,8 @@ final class ClientHandler: ChannelInboundHandler {
             offset = start + length
             loop.receive(UnsafeRawBufferPointer(rebasing: bytes[start..<offset]), from: self)
             isFirstFrame = false
+            unansweredBytes += length
+            if unansweredBytes > loop.limits.maximumUnansweredBytes { loop.checkUnanswered(self) }
             guard state == .frames else { break }
         }
         return offset

@@ -11,27 +11,33 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
     let gzip: Gzip
     let configuration: ServerConfiguration
     let directories: DataDirectories
-    /// Keeps other servers out for as long as this value, or a copy of it, lives.
-    private let lock: DirectoryLock<D>
+
+    /// - Parameter directories: absolute; opened by the caller.
+    init(disk: D, gzip: Gzip, configuration: ServerConfiguration, directories: DataDirectories) {
+        self.disk = disk
+        self.gzip = gzip
+        self.configuration = configuration
+        self.directories = directories
+    }
 
     /// Makes the directories usable and takes them for this process alone.
-    init(
+    ///
+    /// - Parameter owner: what a second server is told about this one.
+    /// - Returns: the store, and what keeps other servers out for as long as it lives.
+    static func open(
         disk: D,
         gzip: Gzip,
         configuration: ServerConfiguration,
         owner: String
-    ) throws(StorageError) {
-        self.disk = disk
-        self.gzip = gzip
-        self.configuration = configuration
+    ) throws(StorageError) -> (store: DataStore, lock: DirectoryLock<D>) {
         let storage = configuration.storage
         let base = ProcessFacts.workingDirectory()
         var directories = DataDirectories(
-            data: DataStore.absolute(storage.dataDirectory, in: base),
-            log: DataStore.absolute(storage.logDirectory, in: base)
+            data: absolute(storage.dataDirectory, in: base),
+            log: absolute(storage.logDirectory, in: base)
         )
-        lock = try directories.open(on: disk, creates: storage.createsDirectories, owner: owner)
-        self.directories = directories
+        let lock = try directories.open(on: disk, creates: storage.createsDirectories, owner: owner)
+        return (DataStore(disk: disk, gzip: gzip, configuration: configuration, directories: directories), lock)
     }
 
     /// Messages and `conf` name places that do not depend on where the server was started.
@@ -71,8 +77,6 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
         try files.begin(head)
         try nodes.withBytes { (bytes) throws(StorageError) in try files.append(bytes) }
         _ = try files.finish(digest: head.digest)
-        // Whoever left it has been answered.
-        try? disk.remove(FileNames.join(directories.data, FileNames.initialize))
     }
 
     /// The writer of transactions, with space reserved for the first of them.

@@ -8,6 +8,9 @@ struct Limits: Sendable {
     var largeRequestBytes: Int
     /// `largeRequestMaxBytes`.
     var largeRequestTotalBytes: Int
+    /// Bytes of one connection's requests that may wait, for the disk or behind others, before it is not read from until
+    /// they are answered. The core keeps copies of them.
+    var maximumUnansweredBytes = 4 << 20
     /// Unsent bytes of one client at which it is not read from any more, and at which it is again.
     var pauseUnsentBytes = 1 << 20
     var resumeUnsentBytes = 1 << 18

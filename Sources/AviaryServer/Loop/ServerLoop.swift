@@ -38,6 +38,8 @@ final class ServerLoop: @unchecked Sendable {
     @exclusivity(unchecked) private var touched: [ClientHandler] = []
     /// Wait until fewer requests are outstanding.
     private var throttled: [ClientHandler] = []
+    /// Wait until their own requests are answered.
+    private var busy: [ClientHandler] = []
     /// Go on reading at the end of this turn.
     private var resumed: [ClientHandler] = []
     /// Have large requests that are not answered yet.
@@ -130,6 +132,7 @@ final class ServerLoop: @unchecked Sendable {
 
     private func endTurn() {
         if !large.isEmpty { releaseLargeRequests() }
+        if !busy.isEmpty { resumeAnswered() }
         if !throttled.isEmpty, core.outstandingRequests < limits.outstandingRequests { resumeThrottled() }
         if !resumed.isEmpty { readOn() }
         carryOut()
@@ -279,6 +282,26 @@ final class ServerLoop: @unchecked Sendable {
             metrics.throttleWaits += 1
             handler.pause(.outstanding)
             throttled.append(handler)
+        }
+    }
+
+    /// The connection has sent a lot; whether all of it is answered was not looked at until now.
+    func checkUnanswered(_ handler: ClientHandler) {
+        guard let id = handler.id else { return }
+        guard core.isOutstanding(id) else {
+            handler.unansweredBytes = 0
+            return
+        }
+        handler.pause(.unanswered)
+        busy.append(handler)
+    }
+
+    private func resumeAnswered() {
+        busy.removeAll { handler in
+            if let id = handler.id, core.isOutstanding(id) { return false }
+            handler.unansweredBytes = 0
+            handler.resume(.unanswered)
+            return true
         }
     }
 
