@@ -223,7 +223,9 @@ private struct OpenedServer: Sendable {
     func abandon() async {
         await withCheckedContinuation { continuation in
             loop.eventLoop.execute { [loop] in
-                loop.stopLog { loop.stopSnapshots { continuation.resume() } }
+                loop.stopLog(patience: .seconds(5)) {
+                    loop.stopSnapshots(patience: .seconds(2)) { continuation.resume() }
+                }
             }
         }
     }
@@ -281,9 +283,9 @@ package final class RunningServer: Sendable {
         loop.logger.debug("stopping")
         for channel in channels { try? await channel.close() }
         await run { $0.stopReading(patience: RunningServer.patience, whenQuiet: $1) }
-        await run { $0.stopLog($1) }
+        await run { $0.stopLog(patience: RunningServer.patience, $1) }
         await run { $0.closeConnections(patience: .seconds(1), whenClosed: $1) }
-        await run { $0.stopSnapshots($1) }
+        await run { $0.stopSnapshots(patience: .seconds(2), $1) }
         try? await group.shutdownGracefully()
         lock.withLock { $0 = nil }
         loop.logger.debug("stopped")

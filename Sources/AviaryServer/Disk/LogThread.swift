@@ -72,7 +72,7 @@ final class LogThread: Sendable {
     ///
     /// - Parameters:
     ///   - report: called on the log thread after every flush, and once last with `nil` when it has ended.
-    ///   - failed: called on the log thread with an error that it cannot go on after; nothing is reported behind it.
+    ///   - failed: called on the log thread with an error that it cannot go on after; nothing but its end follows.
     /// - Returns: whether the system had a thread to give.
     func start<D: Disk>(
         _ writer: consuming TxnLogWriter<D>,
@@ -175,7 +175,8 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
             }
             try flush()
         } catch {
-            return failed(error)
+            failed(error)
+            return report(nil)
         }
         do throws(StorageError) { try writer.close() } catch { warn(.closeFailed(error)) }
         report(nil)

@@ -411,10 +411,11 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     private func checkQuiet() {
-        if core.outstandingRequests == 0 { becomeQuiet() }
+        // What a dead log has not stored will never be answered.
+        if core.outstandingRequests == 0 || storage?.hasLogEnded == true { becomeQuiet() }
     }
 
-    private func becomeQuiet() {
+    func becomeQuiet() {
         guard let whenQuiet else { return }
         self.whenQuiet = nil
         whenQuiet()

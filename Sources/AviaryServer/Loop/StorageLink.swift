@@ -15,6 +15,8 @@ final class StorageLink {
     fileprivate var chunks: [SnapshotChunk] = []
     fileprivate var snapshot: SnapshotRun?
     fileprivate var retry: Scheduled<Void>?
+    /// Nothing is stored any more: by order, or after an error.
+    fileprivate(set) var hasLogEnded = false
     fileprivate var whenLogEnded: (@Sendable () -> Void)?
     fileprivate var whenSnapshotsEnded: (@Sendable () -> Void)?
 
@@ -52,9 +54,9 @@ extension ServerLoop {
     func logged(_ report: LogReport?) {
         guard let storage else { return }
         guard let report else {
-            storage.whenLogEnded?()
-            storage.whenLogEnded = nil
-            return
+            storage.hasLogEnded = true
+            if isStopping { becomeQuiet() }
+            return logEnded()
         }
         beginTurn()
         metrics.flushed(report)
@@ -154,21 +156,29 @@ extension ServerLoop {
             )
             storage.retry = eventLoop.scheduleTask(in: .seconds(60)) { [self] in beginSnapshot() }
         case .ended:
-            storage.whenSnapshotsEnded?()
-            storage.whenSnapshotsEnded = nil
+            snapshotsEnded()
         }
     }
 
     // MARK: - Stopping
 
-    /// Lets the log thread store what it has, and calls back when it has ended.
-    func stopLog(_ whenEnded: @escaping @Sendable () -> Void) {
-        guard let storage else { return whenEnded() }
+    /// Lets the log thread store what it has, and calls back when it has ended, or patience has: a disk that hangs must
+    /// not keep the process from ending, and nothing unstored was acknowledged.
+    func stopLog(patience: TimeAmount, _ whenEnded: @escaping @Sendable () -> Void) {
+        guard let storage, !storage.hasLogEnded else { return whenEnded() }
         storage.whenLogEnded = whenEnded
         storage.log.stop()
+        eventLoop.scheduleTask(in: patience) { [self] in logEnded() }
     }
 
-    func stopSnapshots(_ whenEnded: @escaping @Sendable () -> Void) {
+    private func logEnded() {
+        guard let whenEnded = storage?.whenLogEnded else { return }
+        storage?.whenLogEnded = nil
+        whenEnded()
+    }
+
+    /// Ends the snapshot thread the same way; a snapshot under way is given up.
+    func stopSnapshots(patience: TimeAmount, _ whenEnded: @escaping @Sendable () -> Void) {
         guard let storage else { return whenEnded() }
         storage.retry?.cancel()
         if storage.snapshot != nil {
@@ -177,5 +187,12 @@ extension ServerLoop {
         }
         storage.whenSnapshotsEnded = whenEnded
         storage.snapshots.stop()
+        eventLoop.scheduleTask(in: patience) { [self] in snapshotsEnded() }
+    }
+
+    private func snapshotsEnded() {
+        guard let whenEnded = storage?.whenSnapshotsEnded else { return }
+        storage?.whenSnapshotsEnded = nil
+        whenEnded()
     }
 }
