@@ -62,7 +62,7 @@ extension ServerConfiguration {
         reader.enter()
         reader.takeMembers(openDynamicFile: openDynamicFile)
         let configuration = reader.finish()
-        guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+        guard reader.problems.isEmpty else { throw ConfigurationError(reader.problemsInOrder) }
         return (configuration, reader.notes)
     }
 }
@@ -86,17 +86,19 @@ struct ConfigurationReader {
 
     enum Source: Equatable {
         case line(Int)
+        /// A line of the file that `dynamicConfigFile` names.
+        case dynamicLine(path: String, Int)
         case flag(String)
     }
 
-    private(set) var problems: [ConfigurationError.Problem] = []
+    private(set) var problems: [(source: Source?, text: String)] = []
     private(set) var notes: [ConfigurationNote] = []
 
     let fileName: String?
     private var assignments: [Assignment] = []
     var draft = ConfigurationDraft()
     private(set) var members: [EnsembleMember] = []
-    private var placeOfMembers: String?
+    private var sourceOfMembers: Source?
 
     init(file: ConfigurationText?) {
         fileName = file?.name
@@ -134,7 +136,8 @@ struct ConfigurationReader {
         let hint =
             Spelling.nearest(to: spelling.withoutPropertyPrefix, among: names).map { "; did you mean \($0)?" } ?? ""
         switch source {
-        case .line: note(.warning, source, "\(spelling) is not a key of ZooKeeper and has no effect\(hint)")
+        case .line, .dynamicLine:
+            note(.warning, source, "\(spelling) is not a key of ZooKeeper and has no effect\(hint)")
         case .flag: report(source, "\(spelling) is not a key of ZooKeeper\(hint)")
         }
     }
@@ -203,15 +206,14 @@ extension ConfigurationReader {
             takeDynamicFile(dynamic, openDynamicFile)
         } else {
             for line in lines {
-                take(member: line.spelling.withoutPropertyPrefix, line.value, at: place(of: line.source))
+                take(member: line.spelling.withoutPropertyPrefix, line.value, from: line.source)
             }
         }
         guard let reason = EnsembleRefusal.reason(members: members, isStandaloneEnabled: draft.isStandaloneEnabled)
         else {
             return
         }
-        let place = placeOfMembers ?? place(of: source(of: "standaloneEnabled"))
-        problems.append(ConfigurationError.Problem(place: place, text: reason))
+        report(sourceOfMembers ?? source(of: "standaloneEnabled"), reason)
     }
 
     private mutating func takeDynamicFile(
@@ -227,28 +229,28 @@ extension ConfigurationReader {
         }
         let file = PropertiesFile(text)
         for property in file.properties {
-            let place = "\(path):\(property.line)"
+            let source = Source.dynamicLine(path: path, property.line)
             if property.key.hasPrefix("server.") {
-                take(member: property.key, property.value, at: place)
+                take(member: property.key, property.value, from: source)
             } else if !property.key.hasPrefix("group") && !property.key.hasPrefix("weight") {
-                let text = "\(property.key): allowed in a dynamic file are server.N, group.N and weight.N"
-                problems.append(ConfigurationError.Problem(place: place, text: text))
+                report(source, "\(property.key): allowed in a dynamic file are server.N, group.N and weight.N")
             }
         }
         for line in file.malformed {
-            let text = "\(line.text): allowed behind \\u are four hexadecimal digits"
-            problems.append(ConfigurationError.Problem(place: "\(path):\(line.line)", text: text))
+            report(
+                .dynamicLine(path: path, line.line),
+                "\(line.text): allowed behind \\u are four hexadecimal digits"
+            )
         }
     }
 
-    private mutating func take(member key: String, _ value: String, at place: String) {
+    private mutating func take(member key: String, _ value: String, from source: Source) {
         do {
             let member = try EnsembleMember(number: String(key.dropFirst("server.".count)), value: value)
             members.append(member)
-            placeOfMembers = placeOfMembers ?? place
+            sourceOfMembers = sourceOfMembers ?? source
         } catch {
-            let text = "\(key)=\(value): \(error.text); allowed is \(EnsembleMember.form)"
-            problems.append(ConfigurationError.Problem(place: place, text: text))
+            report(source, "\(key)=\(value): \(error.text); allowed is \(EnsembleMember.form)")
         }
     }
 }
@@ -257,7 +259,26 @@ extension ConfigurationReader {
 
 extension ConfigurationReader {
     mutating func report(_ source: Source?, _ text: String) {
-        problems.append(ConfigurationError.Problem(place: place(of: source), text: text))
+        problems.append((source, text))
+    }
+
+    /// The file's by line, then those of the dynamic file, of flags, and of what is nowhere.
+    var problemsInOrder: [ConfigurationError.Problem] {
+        func rank(_ source: Source?) -> (kind: Int, line: Int) {
+            switch source {
+            case .line(let line): (0, line)
+            case .dynamicLine(_, let line): (1, line)
+            case .flag: (2, 0)
+            case nil: (3, 0)
+            }
+        }
+        // The sort of the standard library keeps the order of equals, but does not promise it.
+        return problems.enumerated()
+            .sorted { first, second in
+                let (a, b) = (rank(first.element.source), rank(second.element.source))
+                return (a.kind, a.line, first.offset) < (b.kind, b.line, second.offset)
+            }
+            .map { ConfigurationError.Problem(place: place(of: $0.element.source), text: $0.element.text) }
     }
 
     mutating func note(_ severity: ConfigurationNote.Severity, _ source: Source?, _ text: String) {
@@ -276,6 +297,7 @@ extension ConfigurationReader {
     private func place(of source: Source?) -> String {
         switch source {
         case .line(let line): "\(fileName ?? "configuration"):\(line)"
+        case .dynamicLine(let path, let line): "\(path):\(line)"
         case .flag(let origin): origin
         case nil: fileName ?? "configuration"
         }
@@ -284,6 +306,7 @@ extension ConfigurationReader {
     private func name(of source: Source) -> String {
         switch source {
         case .line: fileName ?? "configuration"
+        case .dynamicLine(let path, _): path
         case .flag(let origin): origin
         }
     }
@@ -291,7 +314,7 @@ extension ConfigurationReader {
     private func describe(_ source: Source) -> String {
         switch source {
         case .line(let line): "line \(line)"
-        case .flag(let origin): origin
+        case .dynamicLine, .flag: place(of: source)
         }
     }
 }

@@ -136,7 +136,7 @@ struct RealFilesTests {
             _ = try ServerConfiguration.parse(text: text, fileName: "zoo.cfg")
             Issue.record("was accepted")
         } catch {
-            #expect(error.problems.map(\.place) == ["zoo.cfg:7", "zoo.cfg:11", "zoo.cfg:12", "zoo.cfg:4"])
+            #expect(error.problems.map(\.place) == ["zoo.cfg:4", "zoo.cfg:7", "zoo.cfg:11", "zoo.cfg:12"])
         }
     }
 }
