@@ -1,15 +1,19 @@
-"""Java's shell, zkCli.sh of Debian: one scripted session over all its commands, run against Apache ZooKeeper 3.9.5 and against
-the server under test, must print the same, command by command; kill -9 and restart of the server included. Times, session ids
-and ports are masked, zxids are not: the same commands on a fresh server must take the same zxids.
+"""Java's shell, zkCli.sh of Debian (3.8) and the one of the 3.9.5 jars: one scripted session over all its commands, run against
+Apache ZooKeeper 3.9.5 and against the server under test, must print the same, command by command; kill -9 and restart of the
+server included. Times, session ids and ports are masked, zxids are not: the same commands on a fresh server must take the same
+zxids.
 """
 import os
 import re
 import subprocess
 import threading
 
-from harness import Check, equal, expect, wait_until
+from harness import JARS, Check, equal, expect, wait_until
 
 SHELL = "/usr/share/zookeeper/bin/zkCli.sh"
+JAVA = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8"]
+JARS_SHELL = ["java"] + JAVA + ["-Dorg.apache.logging.log4j.level=OFF", "-Dlog4j2.StatusLogger.level=OFF", "-cp",
+                                os.path.join(JARS, "*"), "org.apache.zookeeper.ZooKeeperMain"]
 KILL = "kill -9 and restart"
 
 # A command, or a command and the watch events that it brings about: the session waits for so many.
@@ -181,14 +185,13 @@ class Shell:
 
     END = "printwatches is "
 
-    def __init__(self, server, log):
+    def __init__(self, server, log, command=(SHELL,)):
         self.server = server
-        environment = dict(os.environ, CLIENT_JVMFLAGS="-Xmx128m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Dfile.encoding=UTF-8"
-                                                       " -Dzookeeper.disableAutoWatchReset=false", TZ="UTC",
-                           LC_ALL="C.UTF-8", ZOO_LOG_DIR=os.path.dirname(log))
-        self.process = subprocess.Popen([SHELL, "-server", server.address, "-timeout", "20000"], stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
-                                        env=environment, encoding="utf-8", errors="replace")
+        environment = dict(os.environ, CLIENT_JVMFLAGS=" ".join(JAVA), TZ="UTC", LC_ALL="C.UTF-8",
+                           ZOO_LOG_DIR=os.path.dirname(log))
+        self.process = subprocess.Popen(list(command) + ["-server", server.address, "-timeout", "20000"],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                        bufsize=1, env=environment, encoding="utf-8", errors="replace")
         self.log, self.lines, self.events = open(log, "w"), [], []
         self.ended = False
         threading.Thread(target=self.collect, daemon=True).start()
@@ -265,11 +268,11 @@ def masked(line, server):
     return line
 
 
-def session(check, reference, tested):
+def session(check, name, shell_command, reference, tested):
     shells = [None, None]
 
     def start(i, server):
-        shells[i] = Shell(server, os.path.join(check.work, "zkCli-%s.log" % server.name))
+        shells[i] = Shell(server, os.path.join(check.work, "zkCli-%s.log" % server.name), shell_command)
 
     check.together(lambda: start(0, reference), lambda: start(1, tested))
     if None in shells:
@@ -278,7 +281,7 @@ def session(check, reference, tested):
     for step in SESSION:
         command, events = step if isinstance(step, tuple) else (step, 0)
         used[command] = used.get(command, 0) + 1
-        label = "zkCli: " + command + (" (%d)" % used[command] if used[command] > 1 else "")
+        label = "%s: %s" % (name, command) + (" (%d)" % used[command] if used[command] > 1 else "")
         got = [None, None]
 
         def one(i):
@@ -298,10 +301,10 @@ def session(check, reference, tested):
                     check.say("    %s expected:\n      %s\n    %s got:\n      %s"
                               % (title, "\n      ".join(a) or "(nothing)", title, "\n      ".join(b) or "(nothing)"))
         if any(shell.ended for shell in shells):
-            check.fail("zkCli: the session", "the shell ended early")
+            check.fail(name, "the shell ended early")
             break
     for i, shell in enumerate(shells):
-        with check.case("zkCli: quit (%s)" % ("Apache 3.9.5", "the server under test")[i]):
+        with check.case("%s: quit (%s)" % (name, ("Apache 3.9.5", "the server under test")[i])):
             equal(0, shell.close(), "exit code")
 
 
@@ -321,11 +324,15 @@ def one_command(check, tested):
 
 def main():
     with Check("zkcli") as check:
-        reference = check.server("reference", kind="apache")
-        tested = check.server("tested")
-        check.together(reference.start, tested.start)
-        session(check, reference, tested)
-        one_command(check, tested)
+        for name, command in (("zkCli", [SHELL]), ("shell of 3.9.5", JARS_SHELL)):
+            reference = check.server(name.replace(" ", "-") + "-reference", kind="apache")
+            tested = check.server(name.replace(" ", "-") + "-tested")
+            check.together(reference.start, tested.start)
+            session(check, name, command, reference, tested)
+            if name == "zkCli":
+                one_command(check, tested)
+            reference.stop()
+            tested.stop()
 
 
 if __name__ == "__main__":
