@@ -39,8 +39,11 @@ let package = Package(
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
         .target(
             name: "AviaryServer",
-            dependencies: ["AviaryCore", "AviaryStorage", "ZooKeeperProtocol", "CZlib", nio, nioPosix, logging, crypto],
-            swiftSettings: settings),
+            dependencies: [
+                "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", "CZlib", nio, nioPosix, logging, crypto,
+            ],
+            swiftSettings: settings
+        ),
 
         // Level 4: the command line.
         .executableTarget(
@@ -49,24 +52,37 @@ let package = Package(
                 "AviaryServer", logging,
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: settings),
+            swiftSettings: settings
+        ),
 
         // Measures the pure levels in process; see bench/ for whole servers.
         .executableTarget(
-            name: "aviary-benchmarks", dependencies: ["AviaryCore", "ZooKeeperProtocol"], path: "Benchmarks",
-            swiftSettings: settings),
+            name: "aviary-benchmarks",
+            dependencies: ["AviaryCore", "ZooKeeperProtocol"],
+            path: "Benchmarks",
+            swiftSettings: settings
+        ),
 
         .testTarget(
-            name: "ZooKeeperProtocolTests", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
+            name: "ZooKeeperProtocolTests",
+            dependencies: ["ZooKeeperProtocol"],
+            swiftSettings: settings
+        ),
         .testTarget(
-            name: "AviaryStorageTests", dependencies: ["AviaryStorage", "ZooKeeperProtocol"],
-            swiftSettings: settings),
+            name: "AviaryStorageTests",
+            dependencies: ["AviaryStorage", "ZooKeeperProtocol"],
+            swiftSettings: settings
+        ),
         .testTarget(
-            name: "AviaryCoreTests", dependencies: ["AviaryCore", "ZooKeeperProtocol", crypto], swiftSettings: settings),
+            name: "AviaryCoreTests",
+            dependencies: ["AviaryCore", "ZooKeeperProtocol", crypto],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "AviaryServerTests",
             dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix, logging],
-            swiftSettings: settings),
+            swiftSettings: settings
+        ),
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]
 )

@@ -137,7 +137,8 @@ measure("create 100 B and delete", operations: 10_000) {
                 $0.string(path)
                 $0.int32(-1)
             }
-        })
+        }
+    )
     next += 5000
 }
 let list = frame(.getChildren) {

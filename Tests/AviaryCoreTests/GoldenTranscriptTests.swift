@@ -34,7 +34,8 @@ struct GoldenTranscriptTests {
                 $0.extendedTypes = false
                 $0.enforceQuota = false
                 $0.reconfigEnabled = true
-            })
+            }
+        )
     }
 
     @Test("Profile enforce-auth")
@@ -44,7 +45,8 @@ struct GoldenTranscriptTests {
             CoreHarness {
                 configureBase(&$0)
                 $0.requiredAuthSchemes = ["digest"]
-            })
+            }
+        )
     }
 
     private func configureBase(_ options: inout CoreOptions) {

@@ -17,7 +17,11 @@ struct SnapshotTests {
                 let data = try reader.buffer()
                 let acl = try reader.int64()
                 try harness.core.restore(
-                    path: path, data: data, aclID: acl, stat: try StatPersisted(from: &reader))
+                    path: path,
+                    data: data,
+                    aclID: acl,
+                    stat: try StatPersisted(from: &reader)
+                )
             }
         }
         try harness.core.finishSnapshot()
@@ -42,7 +46,10 @@ struct SnapshotTests {
             case 2:
                 client.call(.setACL) {
                     $0.string(path)
-                    ACL.write([ACL(31, "world", "anyone"), ACL(Int32(next(4) + 1), "ip", "10.0.0.\(next(3))")], to: &$0)
+                    ACL.write(
+                        [ACL(31, "world", "anyone"), ACL(Int32(next(4) + 1), "ip", "10.0.0.\(next(3))")],
+                        to: &$0
+                    )
                     $0.int32(-1)
                 }
             default: client.create(path, String(repeating: "c", count: next(50)))

@@ -84,7 +84,8 @@ struct WatchTests {
             client.events == [
                 .init(kind: .nodeDataChanged, path: "/changed", zxid: -1),
                 .init(kind: .nodeDeleted, path: "/gone", zxid: -1),
-            ])
+            ]
+        )
         client.create("/missing")
         client.set("/same", "1")
         #expect(client.events.suffix(2).map(\.kind) == [.nodeCreated, .nodeDataChanged])

@@ -27,7 +27,8 @@ struct FenceTests {
                 let module = String(words[position + 1])
                 #expect(
                     Self.allowedImports[target]?.contains(module) == true,
-                    "\(file.path):\(number): \(target) must not import \(module)")
+                    "\(file.path):\(number): \(target) must not import \(module)"
+                )
             }
         }
     }

@@ -65,7 +65,8 @@ enum ACLValidation {
     }
 
     private static func resolve(
-        _ requested: [RequestedACLs.Entry], for identities: Identities
+        _ requested: [RequestedACLs.Entry],
+        for identities: Identities
     ) throws(ErrorCode) -> [ACL] {
         guard !requested.isEmpty, requested.count <= maxEntries else { throw .invalidACL }
         var seen: Set<ACL> = []

@@ -4,7 +4,10 @@ import ZooKeeperProtocol
 /// (docs/protocol/client-protocol.md sections 11.3 and 12).
 extension ServerCore {
     mutating func authenticate(
-        _ reader: inout JuteReader, _ xid: Int32, _ connection: ClientConnection, at now: Now,
+        _ reader: inout JuteReader,
+        _ xid: Int32,
+        _ connection: ClientConnection,
+        at now: Now,
         into output: inout Output
     ) {
         let scheme: String?
@@ -31,9 +34,13 @@ extension ServerCore {
         case .refused:
             statistics.authFailures += 1
             output.note(
-                .warning, "authentication refused",
-                [("peer", connection.peer.text), ("scheme", String((scheme ?? "null").prefix(32))),
-                    ("session", connection.sessionID.description)])
+                .warning,
+                "authentication refused",
+                [
+                    ("peer", connection.peer.text), ("scheme", String((scheme ?? "null").prefix(32))),
+                    ("session", connection.sessionID.description),
+                ]
+            )
             refuseAndClose(.authFailed, zxid: .zero, xid, connection, into: &output)
         case .closed:
             statistics.authFailures += 1
@@ -46,7 +53,8 @@ extension ServerCore {
     }
 
     private func authenticateDigest(
-        _ credentials: UnsafeRawBufferPointer?, _ connection: ClientConnection
+        _ credentials: UnsafeRawBufferPointer?,
+        _ connection: ClientConnection
     ) -> AuthOutcome {
         guard options.digestAuthEnabled, let credentials else { return .refused }
         let userEnd = credentials.firstIndex(of: UInt8(ascii: ":")) ?? credentials.count
@@ -75,7 +83,10 @@ extension ServerCore {
 
     /// No SASL is configured: an answer without a token, which clients take for "not offered".
     mutating func answerSASL(
-        _ reader: inout JuteReader, _ xid: Int32, _ connection: ClientConnection, at now: Now,
+        _ reader: inout JuteReader,
+        _ xid: Int32,
+        _ connection: ClientConnection,
+        at now: Now,
         into output: inout Output
     ) {
         guard let token = try? reader.buffer(), token.count >= 0 else { return close(connection.id, into: &output) }
@@ -98,7 +109,8 @@ enum Base64 {
             for index in 0..<3 { value = value << 8 | (index < group.count ? Int(group[start + index]) : 0) }
             for index in 0..<4 {
                 text.append(
-                    index <= group.count ? alphabet[(value >> (18 - 6 * index)) & 63] : UInt8(ascii: "="))
+                    index <= group.count ? alphabet[(value >> (18 - 6 * index)) & 63] : UInt8(ascii: "=")
+                )
             }
         }
         return String(decoding: text, as: UTF8.self)

@@ -18,8 +18,12 @@ extension ServerCore {
         guard handle != none else { return nil }
         let node = tree.nodes[handle]
         return NodeState(
-            stat: node.stat, childCount: node.childCount, acl: .id(node.acl), dataLength: node.dataLength,
-            digestPrefix: node.digestPrefix)
+            stat: node.stat,
+            childCount: node.childCount,
+            acl: .id(node.acl),
+            dataLength: node.dataLength,
+            digestPrefix: node.digestPrefix
+        )
     }
 
     /// The root is one node by two names; in here it is "".
@@ -74,8 +78,14 @@ extension ServerCore {
 
     /// Gives a prepared write its zxid, sends it to the log, and remembers who waits for it.
     mutating func propose(
-        _ body: TxnBody, session: SessionID, cxid: Int32, from connection: ClientConnection?,
-        as operation: Operation? = nil, arrived: Int64? = nil, now: Now, into output: inout Output
+        _ body: TxnBody,
+        session: SessionID,
+        cxid: Int32,
+        from connection: ClientConnection?,
+        as operation: Operation? = nil,
+        arrived: Int64? = nil,
+        now: Now,
+        into output: inout Output
     ) {
         let zxid = lastPreparedZxid.next
         lastPreparedZxid = zxid
@@ -84,16 +94,24 @@ extension ServerCore {
             if case .error = body {} else { digest = TxnDigest(value: pending.digest) }
         }
         let txn = Txn(
-            header: TxnHeader(session: session, cxid: cxid, zxid: zxid, time: now.wallMilliseconds), body: body,
-            digest: digest)
+            header: TxnHeader(session: session, cxid: cxid, zxid: zxid, time: now.wallMilliseconds),
+            body: body,
+            digest: digest
+        )
         let start = output.logBytes.count
         txn.write(to: &output.logBytes)
         output.log.append(LogRecord(zxid: zxid, range: start..<output.logBytes.count))
         if snapshotTrigger.count(bytes: output.logBytes.count - start, random: &random) { output.isSnapshotDue = true }
         inFlight.append(
             InFlight(
-                txn: txn, operation: operation ?? body.type, connection: connection,
-                arrivedMicroseconds: arrived ?? now.monotonicMicroseconds, touched: touched, usage: touchedUsage))
+                txn: txn,
+                operation: operation ?? body.type,
+                connection: connection,
+                arrivedMicroseconds: arrived ?? now.monotonicMicroseconds,
+                touched: touched,
+                usage: touchedUsage
+            )
+        )
         touched.removeAll(keepingCapacity: true)
         touchedUsage.removeAll(keepingCapacity: true)
         if let connection {

@@ -32,7 +32,9 @@ struct CreateShape {
 extension ServerCore {
     /// The order of the checks is part of the protocol (docs/protocol/client-protocol.md section 8.2).
     mutating func prepareCreate(
-        _ request: CreateRequest, _ shape: CreateShape, _ context: PrepareContext
+        _ request: CreateRequest,
+        _ shape: CreateShape,
+        _ context: PrepareContext
     ) throws(ErrorCode) -> TxnBody {
         guard var path = request.path else { throw .marshallingError }
         guard path.withUnsafeBytes({ PathRules.isPlausible($0) }) else { throw .badArguments }
@@ -62,17 +64,31 @@ extension ServerCore {
             }
         let node = NodeState(
             stat: StatPersisted(
-                czxid: context.zxid, mzxid: context.zxid, ctime: context.time, mtime: context.time,
-                ephemeralOwner: owner, pzxid: context.zxid),
-            childCount: 0, acl: .list(acl), dataLength: request.data.map { Int32($0.count) } ?? -1,
+                czxid: context.zxid,
+                mzxid: context.zxid,
+                ctime: context.time,
+                mtime: context.time,
+                ephemeralOwner: owner,
+                pzxid: context.zxid
+            ),
+            childCount: 0,
+            acl: .list(acl),
+            dataLength: request.data.map { Int32($0.count) } ?? -1,
             digestPrefix: digestPrefix(path, request.data),
-            quotaData: QuotaIndex.isQuotaNode(path) ? request.data ?? [] : nil)
+            quotaData: QuotaIndex.isQuotaNode(path) ? request.data ?? [] : nil
+        )
         change(nodeKey, from: nil, to: node, context.zxid)
         if isEphemeral { context.session?.pendingEphemerals.append(path) }
         return .create(
             TxnBody.CreateTxn(
-                kind: shape.kind, path: path, data: request.data, acl: acl, isEphemeral: isEphemeral,
-                parentCVersion: parentCVersion))
+                kind: shape.kind,
+                path: path,
+                data: request.data,
+                acl: acl,
+                isEphemeral: isEphemeral,
+                parentCVersion: parentCVersion
+            )
+        )
     }
 
     func digestPrefix(_ path: [UInt8], _ data: [UInt8]?) -> UInt32 {

@@ -135,8 +135,11 @@ extension ServerCore {
             guard flags <= 4, flags >= 0 else {
                 do throws(ErrorCode) {
                     let shape = try CreateShape(
-                        operation, flags: flags, ttlMilliseconds: request.ttlMilliseconds,
-                        extendedTypes: options.extendedTypes)
+                        operation,
+                        flags: flags,
+                        ttlMilliseconds: request.ttlMilliseconds,
+                        extendedTypes: options.extendedTypes
+                    )
                     return .create(request, shape)
                 } catch {
                     return .refused(error, operation)
@@ -148,12 +151,17 @@ extension ServerCore {
         guard (0...4).contains(flags) else { throw MultiRefusal(code: .marshallingError) }
         if flags == 4 || operation == .createContainer {
             return .create(
-                request, CreateShape(kind: .container, isSequential: isSequential, isEphemeral: false))
+                request,
+                CreateShape(kind: .container, isSequential: isSequential, isEphemeral: false)
+            )
         }
         return .create(
             request,
             CreateShape(
-                kind: operation == .create2 ? .create2 : .create, isSequential: isSequential,
-                isEphemeral: isEphemeral))
+                kind: operation == .create2 ? .create2 : .create,
+                isSequential: isSequential,
+                isEphemeral: isEphemeral
+            )
+        )
     }
 }

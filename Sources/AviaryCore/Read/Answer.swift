@@ -12,8 +12,14 @@ extension ServerCore {
 
     /// Writes the whole reply, with whatever code comes out.
     mutating func answer(
-        _ operation: Operation, _ reader: inout JuteReader, _ xid: Int32, _ connection: ClientConnection,
-        _ identities: Identities, arrived: Int64, at now: Now, into output: inout Output
+        _ operation: Operation,
+        _ reader: inout JuteReader,
+        _ xid: Int32,
+        _ connection: ClientConnection,
+        _ identities: Identities,
+        arrived: Int64,
+        at now: Now,
+        into output: inout Output
     ) {
         let context = ReadContext(xid: xid, operation: operation, connection: connection, identities: identities)
         var start: Int
@@ -28,7 +34,15 @@ extension ServerCore {
             if code != .ok { fail(code, at: start, keepsBody: operation == .multiRead, into: &output) }
         }
         finish(
-            start, connection, operation, xid, lastProcessedZxid, arrived: arrived, at: now, into: &output)
+            start,
+            connection,
+            operation,
+            xid,
+            lastProcessedZxid,
+            arrived: arrived,
+            at: now,
+            into: &output
+        )
         if connection.watchesTooMuch { closeForWatches(connection, into: &output) }
     }
 
@@ -39,7 +53,9 @@ extension ServerCore {
     }
 
     private mutating func answerBody(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) -> ErrorCode {
         do {
             switch context.operation {
@@ -69,7 +85,9 @@ extension ServerCore {
     // MARK: One node
 
     private mutating func getData(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
         let isWatching = try reader.bool()
@@ -83,7 +101,9 @@ extension ServerCore {
     }
 
     private mutating func exists(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
         let isWatching = try reader.bool()
@@ -97,7 +117,9 @@ extension ServerCore {
     }
 
     private mutating func getChildren(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
         let isWatching = try reader.bool()
@@ -120,7 +142,9 @@ extension ServerCore {
     }
 
     private func getACL(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let handle = tree.find(try reader.requiredBuffer())
         guard handle != none else { return .noNode }
@@ -150,7 +174,9 @@ extension ServerCore {
     // MARK: Many nodes
 
     private func getAllChildrenNumber(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
         let handle = tree.find(path)
@@ -168,10 +194,13 @@ extension ServerCore {
     }
 
     private func getEphemerals(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let prefix = try reader.buffer()
-        let isAll = prefix.map { view in view.allSatisfy { $0 <= 0x20 } || (view.count == 1 && view[0] == 0x2f) } ?? true
+        let isAll =
+            prefix.map { view in view.allSatisfy { $0 <= 0x20 } || (view.count == 1 && view[0] == 0x2f) } ?? true
         let countOffset = output.clientBytes.count
         output.clientBytes.int32(0)
         var count: Int32 = 0
@@ -203,7 +232,9 @@ extension ServerCore {
 
     /// Reads under one zxid; each part succeeds or fails by itself (docs/protocol/client-protocol.md section 9).
     private mutating func multiRead(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) -> ErrorCode {
         let start = output.clientBytes.count
         guard let parts = multiReadParts(reader) else { return .marshallingError }
@@ -262,7 +293,9 @@ extension ServerCore {
                 case .create, .create2, .createContainer, .createTTL:
                     let request = try CreateRequest(from: &reader, hasTTL: operation == .createTTL)
                     if case .null = request.acl { return nil }
-                    guard (0...6).contains(request.flags), request.flags < 5 || operation == .createTTL else { return nil }
+                    guard (0...6).contains(request.flags), request.flags < 5 || operation == .createTTL else {
+                        return nil
+                    }
                     parts.append((operation, nil))
                     hasWrites = true
                 case .delete, .setData, .check:

@@ -12,14 +12,20 @@ extension ServerCore {
 
     mutating func closeForWatches(_ connection: ClientConnection, into output: inout Output) {
         output.note(
-            .warning, "closing a connection: its watches take more memory than one connection may use",
-            [("peer", connection.peer.text), ("session", connection.sessionID.description),
-                ("bytes", "\(options.maxWatchBytes)")])
+            .warning,
+            "closing a connection: its watches take more memory than one connection may use",
+            [
+                ("peer", connection.peer.text), ("session", connection.sessionID.description),
+                ("bytes", "\(options.maxWatchBytes)"),
+            ]
+        )
         close(connection.id, into: &output)
     }
 
     mutating func addWatch(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
         let mode = try reader.int32()
@@ -30,7 +36,8 @@ extension ServerCore {
     }
 
     mutating func checkOrRemoveWatches(
-        _ reader: inout JuteReader, _ context: ReadContext
+        _ reader: inout JuteReader,
+        _ context: ReadContext
     ) throws(JuteError) -> ErrorCode {
         let path = try reader.requiredBuffer()
         let kinds: WatchKinds
@@ -51,7 +58,9 @@ extension ServerCore {
 
     /// Arms what a client had on another connection, or tells it at once what it missed.
     mutating func setWatches(
-        _ reader: inout JuteReader, _ context: ReadContext, into output: inout Output
+        _ reader: inout JuteReader,
+        _ context: ReadContext,
+        into output: inout Output
     ) -> ErrorCode {
         do throws(JuteError) {
             let relativeZxid = Zxid(try reader.int64())
@@ -89,7 +98,10 @@ extension ServerCore {
     }
 
     private mutating func rearm(
-        _ paths: [UnsafeRawBufferPointer?]?, _ kind: WatchKinds, _ context: ReadContext, into output: inout Output,
+        _ paths: [UnsafeRawBufferPointer?]?,
+        _ kind: WatchKinds,
+        _ context: ReadContext,
+        into output: inout Output,
         missed: (Znode?) -> WatcherEvent.Kind?
     ) throws(JuteError) {
         guard let paths else { throw .unexpectedNull }
@@ -112,7 +124,9 @@ extension ServerCore {
     }
 
     private mutating func arm(
-        _ paths: [UnsafeRawBufferPointer?]?, _ kind: WatchKinds, _ context: ReadContext
+        _ paths: [UnsafeRawBufferPointer?]?,
+        _ kind: WatchKinds,
+        _ context: ReadContext
     ) throws(JuteError) {
         guard let paths else { throw .unexpectedNull }
         for path in paths {

@@ -25,8 +25,10 @@ extension ServerCore {
     private mutating func digestsDiffer(_ txn: Txn, into output: inout Output) {
         digestMismatchCount += 1
         output.note(
-            .error, "the tree did not come out as it was prepared: please report this with the transaction log",
-            [("zxid", txn.header.zxid.description), ("type", "\(txn.body.type)")])
+            .error,
+            "the tree did not come out as it was prepared: please report this with the transaction log",
+            [("zxid", txn.header.zxid.description), ("type", "\(txn.body.type)")]
+        )
         if inFlight.isEmpty { pending.digest = tree.digest }
     }
 
@@ -40,7 +42,10 @@ extension ServerCore {
 
     /// Applies a body and fires the watches it concerns. Also at replay, when nobody watches.
     mutating func apply(
-        _ body: TxnBody, _ header: TxnHeader, results: inout JuteWriter, into output: inout Output
+        _ body: TxnBody,
+        _ header: TxnHeader,
+        results: inout JuteWriter,
+        into output: inout Output
     ) -> Applied {
         switch body {
         case .createSession(let timeoutMilliseconds):
@@ -71,7 +76,10 @@ extension ServerCore {
     }
 
     private mutating func applyMulti(
-        _ parts: [TxnBody], _ header: TxnHeader, results: inout JuteWriter, into output: inout Output
+        _ parts: [TxnBody],
+        _ header: TxnHeader,
+        results: inout JuteWriter,
+        into output: inout Output
     ) {
         let hasFailed = parts.contains { if case .error = $0 { true } else { false } }
         for part in parts {
@@ -99,7 +107,9 @@ extension ServerCore {
         case .create(let txn):
             let isPlain = txn.kind == .create
             MultiHeader.write(
-                type: isPlain ? Operation.create.rawValue : Operation.create2.rawValue, to: &writer)
+                type: isPlain ? Operation.create.rawValue : Operation.create2.rawValue,
+                to: &writer
+            )
             writer.buffer(txn.path)
             if !isPlain, case .node(let handle) = applied { tree.clientStat(handle).write(to: &writer) }
         case .setData:
@@ -111,7 +121,9 @@ extension ServerCore {
     }
 
     private mutating func applyCreate(
-        _ txn: TxnBody.CreateTxn, _ header: TxnHeader, into output: inout Output
+        _ txn: TxnBody.CreateTxn,
+        _ header: TxnHeader,
+        into output: inout Output
     ) -> Applied {
         // They are applied in the order in which they were prepared. At replay there are none.
         if txn.isEphemeral { _ = sessions[header.session]?.pendingEphemerals.popFirst() }
@@ -132,7 +144,9 @@ extension ServerCore {
 
     @discardableResult
     private mutating func applyDelete(
-        _ path: [UInt8], _ header: TxnHeader, into output: inout Output
+        _ path: [UInt8],
+        _ header: TxnHeader,
+        into output: inout Output
     ) -> Applied {
         let handle = tree.find(path)
         guard handle != none, handle != DataTree.root else {
@@ -153,7 +167,11 @@ extension ServerCore {
     }
 
     private mutating func applySetData(
-        _ path: [UInt8], _ data: [UInt8]?, _ version: Int32, _ header: TxnHeader, into output: inout Output
+        _ path: [UInt8],
+        _ data: [UInt8]?,
+        _ version: Int32,
+        _ header: TxnHeader,
+        into output: inout Output
     ) -> Applied {
         let handle = tree.find(path)
         guard handle != none else { return .refused(.noNode) }
@@ -166,7 +184,9 @@ extension ServerCore {
     }
 
     private mutating func applyCloseSession(
-        _ paths: [[UInt8]]?, _ header: TxnHeader, into output: inout Output
+        _ paths: [[UInt8]]?,
+        _ header: TxnHeader,
+        into output: inout Output
     ) {
         // A path that is not there any more, at replay over a snapshot that is ahead, still counts for its parent.
         for path in paths ?? [] { applyDelete(path, header, into: &output) }

@@ -3,7 +3,10 @@ import ZooKeeperProtocol
 /// The handshake (docs/protocol/client-protocol.md section 3).
 extension ServerCore {
     mutating func connect(
-        _ frame: UnsafeRawBufferPointer, _ connection: ClientConnection, at now: Now, into output: inout Output
+        _ frame: UnsafeRawBufferPointer,
+        _ connection: ClientConnection,
+        at now: Now,
+        into output: inout Output
     ) {
         connection.statistics.received += 1
         statistics.packetsReceived += 1
@@ -13,26 +16,39 @@ extension ServerCore {
         // This client has seen what is not here: it must find another server.
         guard request.lastZxidSeen <= lastProcessedZxid else {
             output.note(
-                .info, "refusing a client that has seen a later zxid than this server: it must try another",
-                [("peer", connection.peer.text), ("seen", request.lastZxidSeen.description),
-                    ("last", lastProcessedZxid.description)])
+                .info,
+                "refusing a client that has seen a later zxid than this server: it must try another",
+                [
+                    ("peer", connection.peer.text), ("seen", request.lastZxidSeen.description),
+                    ("last", lastProcessedZxid.description),
+                ]
+            )
             return close(connection.id, into: &output)
         }
         connection.hasReadOnlyByte = request.readOnly != nil
         let timeout = min(
             max(Int64(request.timeoutMilliseconds), options.minSessionTimeoutMilliseconds),
-            options.maxSessionTimeoutMilliseconds)
+            options.maxSessionTimeoutMilliseconds
+        )
         if request.session == .none {
             open(connection, timeoutMilliseconds: Int32(clamping: timeout), at: now, into: &output)
         } else {
             reattach(
-                connection, request, timeoutMilliseconds: Int32(clamping: timeout), at: now, into: &output)
+                connection,
+                request,
+                timeoutMilliseconds: Int32(clamping: timeout),
+                at: now,
+                into: &output
+            )
         }
     }
 
     /// A new session: it exists once its transaction is on disk.
     private mutating func open(
-        _ connection: ClientConnection, timeoutMilliseconds: Int32, at now: Now, into output: inout Output
+        _ connection: ClientConnection,
+        timeoutMilliseconds: Int32,
+        at now: Now,
+        into output: inout Output
     ) {
         if isSpaceLow {
             // What is left of the log's space is for the end of sessions; a part of it is for those who want to read.
@@ -48,12 +64,21 @@ extension ServerCore {
         connection.session = session
         connection.phase = .opening
         propose(
-            .createSession(timeoutMilliseconds: timeoutMilliseconds), session: id, cxid: 0, from: connection,
-            as: .createSession, now: now, into: &output)
+            .createSession(timeoutMilliseconds: timeoutMilliseconds),
+            session: id,
+            cxid: 0,
+            from: connection,
+            as: .createSession,
+            now: now,
+            into: &output
+        )
     }
 
     private mutating func reattach(
-        _ connection: ClientConnection, _ request: ConnectRequest, timeoutMilliseconds: Int32, at now: Now,
+        _ connection: ClientConnection,
+        _ request: ConnectRequest,
+        timeoutMilliseconds: Int32,
+        at now: Now,
         into output: inout Output
     ) {
         statistics.connectionRevalidates += 1
@@ -71,24 +96,44 @@ extension ServerCore {
         sessions.reattach(session, timeoutMilliseconds: timeoutMilliseconds, at: now.monotonicMilliseconds)
         writeConnectResponse(connection, session: session.id, timeoutMilliseconds: timeoutMilliseconds, into: &output)
         connection.statistics.replied(
-            "SESS", cxid: 0, zxid: lastProcessedZxid, arrived: now.monotonicMicroseconds, now: now)
+            "SESS",
+            cxid: 0,
+            zxid: lastProcessedZxid,
+            arrived: now.monotonicMicroseconds,
+            now: now
+        )
     }
 
     /// The session's transaction is applied: the client may know.
     mutating func finishConnect(
-        _ connection: ClientConnection, _ header: TxnHeader, at now: Now, into output: inout Output
+        _ connection: ClientConnection,
+        _ header: TxnHeader,
+        at now: Now,
+        into output: inout Output
     ) {
         guard let session = connection.session else { return }
         connection.phase = .attached
         writeConnectResponse(
-            connection, session: session.id, timeoutMilliseconds: session.timeoutMilliseconds, into: &output)
+            connection,
+            session: session.id,
+            timeoutMilliseconds: session.timeoutMilliseconds,
+            into: &output
+        )
         connection.statistics.replied(
-            "SESS", cxid: 0, zxid: header.zxid, arrived: now.monotonicMicroseconds, now: now)
+            "SESS",
+            cxid: 0,
+            zxid: header.zxid,
+            arrived: now.monotonicMicroseconds,
+            now: now
+        )
     }
 
     /// - Parameter session: `.none` refuses: no timeout, no id, no password.
     private mutating func writeConnectResponse(
-        _ connection: ClientConnection, session: SessionID, timeoutMilliseconds: Int32, into output: inout Output
+        _ connection: ClientConnection,
+        session: SessionID,
+        timeoutMilliseconds: Int32,
+        into output: inout Output
     ) {
         let start = output.beginFrame()
         output.clientBytes.int32(0)

@@ -40,7 +40,12 @@ struct ConnectionTable {
         generations[Int(slot)] &+= 1
         let id = ConnectionID(slot: slot, generation: generations[Int(slot)])
         slots[Int(slot)] = ClientConnection(
-            id: id, peer: peer, now: now, isAuthenticated: isAuthenticated, handshakeDeadline: deadline)
+            id: id,
+            peer: peer,
+            now: now,
+            isAuthenticated: isAuthenticated,
+            handshakeDeadline: deadline
+        )
         handshakes.append((deadline, id))
         count += 1
         return id

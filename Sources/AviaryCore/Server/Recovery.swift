@@ -35,7 +35,10 @@ extension ServerCore {
     }
 
     package mutating func restore(
-        path: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer?, aclID: Int64, stat: StatPersisted
+        path: UnsafeRawBufferPointer,
+        data: UnsafeRawBufferPointer?,
+        aclID: Int64,
+        stat: StatPersisted
     ) throws(RestoreFailure) {
         var parent = none
         if path.count == 0 {
@@ -76,8 +79,9 @@ extension ServerCore {
         var handle = top
         while handle != end, handle != none {
             if let quota = QuotaIndex.path(
-                ofNode: [UInt8](tree.nodes[handle].path), named: QuotaIndex.limitsName)
-            {
+                ofNode: [UInt8](tree.nodes[handle].path),
+                named: QuotaIndex.limitsName
+            ) {
                 limits.append(quota)
             }
             handle = tree.successor(handle)
@@ -115,7 +119,10 @@ extension ServerCore {
     package mutating func finishReplay() throws(RestoreFailure) {
         // Over a snapshot that is ahead, what the transactions add up to is not what is there.
         recountQuotas()
-        guard let (_, list) = tree.accessLists.table.first(where: { $0.1.first?.identity.scheme == ServerCore.unknownScheme })
+        guard
+            let (_, list) = tree.accessLists.table.first(where: {
+                $0.1.first?.identity.scheme == ServerCore.unknownScheme
+            })
         else { return }
         var path = "?"
         var handle = DataTree.root

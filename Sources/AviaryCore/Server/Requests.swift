@@ -5,8 +5,11 @@ extension ServerCore {
     /// A new connection; its first frame must be a ConnectRequest.
     package mutating func accept(_ peer: PeerAddress, at now: Now) -> ConnectionID {
         connections.add(
-            peer, now: now, isAuthenticated: options.requiredAuthSchemes?.contains("ip") ?? true,
-            deadline: now.monotonicMilliseconds + options.handshakeTimeoutMilliseconds)
+            peer,
+            now: now,
+            isAuthenticated: options.requiredAuthSchemes?.contains("ip") ?? true,
+            deadline: now.monotonicMilliseconds + options.handshakeTimeoutMilliseconds
+        )
     }
 
     /// The socket is gone. The session stays until its time is over.
@@ -18,14 +21,20 @@ extension ServerCore {
 
     /// One frame, without its length.
     package mutating func receive(
-        _ frame: UnsafeRawBufferPointer, from id: ConnectionID, at now: Now, into output: inout Output
+        _ frame: UnsafeRawBufferPointer,
+        from id: ConnectionID,
+        at now: Now,
+        into output: inout Output
     ) {
         guard let connection = connections[id] else { return }
         receive(frame, on: connection, at: now, into: &output)
     }
 
     mutating func receive(
-        _ frame: UnsafeRawBufferPointer, on connection: ClientConnection, at now: Now, into output: inout Output
+        _ frame: UnsafeRawBufferPointer,
+        on connection: ClientConnection,
+        at now: Now,
+        into output: inout Output
     ) {
         switch connection.phase {
         case .attached:
@@ -60,7 +69,10 @@ extension ServerCore {
     // MARK: Requests
 
     private mutating func request(
-        _ frame: UnsafeRawBufferPointer, _ connection: ClientConnection, at now: Now, into output: inout Output
+        _ frame: UnsafeRawBufferPointer,
+        _ connection: ClientConnection,
+        at now: Now,
+        into output: inout Output
     ) {
         connection.statistics.received += 1
         statistics.packetsReceived += 1
@@ -84,19 +96,36 @@ extension ServerCore {
             .multiRead, .setWatches, .setWatches2, .getEphemerals, .getAllChildrenNumber, .addWatch, .whoAmI:
             if connection.waiting.isEmpty {
                 answer(
-                    operation, &reader, xid, connection, connection.identities, arrived: now.monotonicMicroseconds,
-                    at: now, into: &output)
+                    operation,
+                    &reader,
+                    xid,
+                    connection,
+                    connection.identities,
+                    arrived: now.monotonicMicroseconds,
+                    at: now,
+                    into: &output
+                )
             } else {
                 wait(
                     .read(
-                        frame: [UInt8](frame), identities: connection.identities,
-                        arrivedMicroseconds: now.monotonicMicroseconds), connection)
+                        frame: [UInt8](frame),
+                        identities: connection.identities,
+                        arrivedMicroseconds: now.monotonicMicroseconds
+                    ),
+                    connection
+                )
             }
         case .create, .create2, .createContainer, .createTTL, .delete, .setData, .setACL, .multi, .reconfig:
             write(operation, &reader, xid, connection, session, at: now, into: &output)
         case .closeSession:
             end(
-                session, cxid: xid, from: connection, arrived: now.monotonicMicroseconds, at: now, into: &output)
+                session,
+                cxid: xid,
+                from: connection,
+                arrived: now.monotonicMicroseconds,
+                at: now,
+                into: &output
+            )
         case .sasl:
             answerSASL(&reader, xid, connection, at: now, into: &output)
         case .deleteContainer:
@@ -112,8 +141,14 @@ extension ServerCore {
                 refuse(.systemError, operation, xid, connection, at: now, into: &output)
             } else if (try? reader.int32()) == nil {
                 propose(
-                    .error(.marshallingError), session: session.id, cxid: xid, from: connection, as: .multi, now: now,
-                    into: &output)
+                    .error(.marshallingError),
+                    session: session.id,
+                    cxid: xid,
+                    from: connection,
+                    as: .multi,
+                    now: now,
+                    into: &output
+                )
             } else {
                 refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
             }
@@ -129,24 +164,40 @@ extension ServerCore {
 
     /// Answers with a code, in order, without a transaction.
     mutating func refuse(
-        _ code: ErrorCode, _ operation: Operation, _ xid: Int32, _ connection: ClientConnection, at now: Now,
+        _ code: ErrorCode,
+        _ operation: Operation,
+        _ xid: Int32,
+        _ connection: ClientConnection,
+        at now: Now,
         into output: inout Output
     ) {
         if connection.waiting.isEmpty {
             let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: code)
             finish(
-                start, connection, operation, xid, lastProcessedZxid, arrived: now.monotonicMicroseconds, at: now,
-                into: &output)
+                start,
+                connection,
+                operation,
+                xid,
+                lastProcessedZxid,
+                arrived: now.monotonicMicroseconds,
+                at: now,
+                into: &output
+            )
         } else {
             wait(
                 .refusal(xid: xid, operation: operation, code, arrivedMicroseconds: now.monotonicMicroseconds),
-                connection)
+                connection
+            )
         }
     }
 
     /// Answers at once, before anything that waits, and ends the connection.
     mutating func refuseAndClose(
-        _ code: ErrorCode, zxid: Zxid, _ xid: Int32, _ connection: ClientConnection, into output: inout Output
+        _ code: ErrorCode,
+        zxid: Zxid,
+        _ xid: Int32,
+        _ connection: ClientConnection,
+        into output: inout Output
     ) {
         let start = output.beginReply(xid: xid, zxid: zxid, error: code)
         statistics.replied(bytes: output.endFrame(start, to: connection.id))
@@ -154,13 +205,21 @@ extension ServerCore {
     }
 
     private mutating func write(
-        _ operation: Operation, _ reader: inout JuteReader, _ xid: Int32, _ connection: ClientConnection,
-        _ session: Session, at now: Now, into output: inout Output
+        _ operation: Operation,
+        _ reader: inout JuteReader,
+        _ xid: Int32,
+        _ connection: ClientConnection,
+        _ session: Session,
+        at now: Now,
+        into output: inout Output
     ) {
         if isSpaceLow { return refuse(.systemError, operation, xid, connection, at: now, into: &output) }
         let context = PrepareContext(
-            zxid: lastPreparedZxid.next, time: now.wallMilliseconds, session: session,
-            identities: connection.identities)
+            zxid: lastPreparedZxid.next,
+            time: now.wallMilliseconds,
+            session: session,
+            identities: connection.identities
+        )
         let body: TxnBody
         do throws(WriteRefusal) {
             body = try prepare(operation, &reader, context)
@@ -181,15 +240,20 @@ extension ServerCore {
     }
 
     private mutating func prepare(
-        _ operation: Operation, _ reader: inout JuteReader, _ context: PrepareContext
+        _ operation: Operation,
+        _ reader: inout JuteReader,
+        _ context: PrepareContext
     ) throws(WriteRefusal) -> TxnBody {
         do {
             switch operation {
             case .create, .create2, .createContainer, .createTTL:
                 let request = try CreateRequest(from: &reader, hasTTL: operation == .createTTL)
                 let shape = try CreateShape(
-                    operation, flags: request.flags, ttlMilliseconds: request.ttlMilliseconds,
-                    extendedTypes: options.extendedTypes)
+                    operation,
+                    flags: request.flags,
+                    ttlMilliseconds: request.ttlMilliseconds,
+                    extendedTypes: options.extendedTypes
+                )
                 return try prepareCreate(request, shape, context)
             case .delete: return try prepareDelete(try DeleteRequest(from: &reader), context)
             case .setData: return try prepareSetData(try SetDataRequest(from: &reader), context)
@@ -215,14 +279,25 @@ extension ServerCore {
 
     /// Ends a session: by its client, or because nothing was heard of it.
     mutating func end(
-        _ session: Session, cxid: Int32, from connection: ClientConnection?, arrived: Int64, at now: Now,
+        _ session: Session,
+        cxid: Int32,
+        from connection: ClientConnection?,
+        arrived: Int64,
+        at now: Now,
         into output: inout Output
     ) {
         let body = prepareCloseSession(session.id)
         session.isClosing = true
         propose(
-            body, session: session.id, cxid: cxid, from: connection ?? session.connection,
-            as: connection == nil ? .error : .closeSession, arrived: arrived, now: now, into: &output)
+            body,
+            session: session.id,
+            cxid: cxid,
+            from: connection ?? session.connection,
+            as: connection == nil ? .error : .closeSession,
+            arrived: arrived,
+            now: now,
+            into: &output
+        )
     }
 
     // MARK: What waits
@@ -242,7 +317,15 @@ extension ServerCore {
                 connections.waitingCount -= 1
                 let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: code)
                 finish(
-                    start, connection, operation, xid, lastProcessedZxid, arrived: arrived, at: now, into: &output)
+                    start,
+                    connection,
+                    operation,
+                    xid,
+                    lastProcessedZxid,
+                    arrived: arrived,
+                    at: now,
+                    into: &output
+                )
             case .frame(let frame):
                 // It may queue itself again, behind nothing but what came before it.
                 guard connection.phase == .attached else { return }
@@ -257,7 +340,10 @@ extension ServerCore {
 
     /// Looks at the frames that came while the session was being created, as if they came now.
     private mutating func receiveAll(
-        _ first: [UInt8], _ rest: FIFO<Waiting>, on connection: ClientConnection, at now: Now,
+        _ first: [UInt8],
+        _ rest: FIFO<Waiting>,
+        on connection: ClientConnection,
+        at now: Now,
         into output: inout Output
     ) {
         var rest = rest
@@ -270,7 +356,11 @@ extension ServerCore {
     }
 
     private mutating func answerWaiting(
-        _ frame: [UInt8], _ identities: Identities, _ arrived: Int64, _ connection: ClientConnection, at now: Now,
+        _ frame: [UInt8],
+        _ identities: Identities,
+        _ arrived: Int64,
+        _ connection: ClientConnection,
+        at now: Now,
         into output: inout Output
     ) {
         frame.withUnsafeBytes { frame in
@@ -284,12 +374,30 @@ extension ServerCore {
                 statistics.throttledOps += 1
                 let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: .throttledOp)
                 return finish(
-                    start, connection, operation, xid, lastProcessedZxid, arrived: arrived, at: now, into: &output)
+                    start,
+                    connection,
+                    operation,
+                    xid,
+                    lastProcessedZxid,
+                    arrived: arrived,
+                    at: now,
+                    into: &output
+                )
             }
             var reader = JuteReader(
-                UnsafeRawBufferPointer(rebasing: frame[8...]), maxBufferBytes: options.maxBufferBytes)
+                UnsafeRawBufferPointer(rebasing: frame[8...]),
+                maxBufferBytes: options.maxBufferBytes
+            )
             answer(
-                operation, &reader, xid, connection, identities, arrived: arrived, at: now, into: &output)
+                operation,
+                &reader,
+                xid,
+                connection,
+                identities,
+                arrived: arrived,
+                at: now,
+                into: &output
+            )
         }
     }
 
@@ -298,8 +406,14 @@ extension ServerCore {
     /// Completes a reply, and counts it.
     @inline(__always)
     mutating func finish(
-        _ start: Int, _ connection: ClientConnection, _ operation: Operation, _ xid: Int32, _ zxid: Zxid,
-        arrived: Int64, at now: Now, into output: inout Output
+        _ start: Int,
+        _ connection: ClientConnection,
+        _ operation: Operation,
+        _ xid: Int32,
+        _ zxid: Zxid,
+        arrived: Int64,
+        at now: Now,
+        into output: inout Output
     ) {
         statistics.replied(bytes: output.endFrame(start, to: connection.id))
         connection.statistics.replied(operation.shortName, cxid: xid, zxid: zxid, arrived: arrived, now: now)
@@ -314,8 +428,12 @@ extension ServerCore {
 
     /// The reply to a write that is applied.
     mutating func reply(
-        to connection: ClientConnection, _ entry: InFlight, _ applied: Applied, _ results: borrowing JuteWriter,
-        at now: Now, into output: inout Output
+        to connection: ClientConnection,
+        _ entry: InFlight,
+        _ applied: Applied,
+        _ results: borrowing JuteWriter,
+        at now: Now,
+        into output: inout Output
     ) {
         guard connection.phase != .closed else {
             statistics.staleReplies += 1
@@ -336,13 +454,23 @@ extension ServerCore {
         let start = output.beginReply(xid: header.cxid, zxid: header.zxid, error: code)
         if code == .ok { writeBody(entry, applied, results, into: &output) }
         finish(
-            start, connection, entry.operation, header.cxid, header.zxid, arrived: entry.arrivedMicroseconds, at: now,
-            into: &output)
+            start,
+            connection,
+            entry.operation,
+            header.cxid,
+            header.zxid,
+            arrived: entry.arrivedMicroseconds,
+            at: now,
+            into: &output
+        )
         if entry.operation == .closeSession { close(connection.id, into: &output) }
     }
 
     private func writeBody(
-        _ entry: InFlight, _ applied: Applied, _ results: borrowing JuteWriter, into output: inout Output
+        _ entry: InFlight,
+        _ applied: Applied,
+        _ results: borrowing JuteWriter,
+        into output: inout Output
     ) {
         if case .multi = entry.txn.body {
             results.withBytes { output.clientBytes.raw($0) }

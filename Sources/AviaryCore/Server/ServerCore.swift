@@ -49,7 +49,8 @@ package struct ServerCore: ~Copyable {
         random = SplitMix64(state: seed)
         tree = DataTree(
             hashSeed: random.next(),
-            kinds: NodeKindRule(extendedTypes: options.extendedTypes, emulate353: options.emulate353))
+            kinds: NodeKindRule(extendedTypes: options.extendedTypes, emulate353: options.emulate353)
+        )
         watches = WatchTable(hashSeed: random.next())
         sessions = SessionTable(tickMilliseconds: options.tickTimeMilliseconds)
         reaper = Reaper(options: options)
@@ -75,7 +76,10 @@ package struct ServerCore: ~Copyable {
         for owner in tree.owners.ephemerals.keys.sorted(by: { $0.rawValue < $1.rawValue })
         where sessions[owner] == nil {
             output.note(
-                .info, "removing ephemerals whose session is gone", [("session", owner.description)])
+                .info,
+                "removing ephemerals whose session is gone",
+                [("session", owner.description)]
+            )
             propose(prepareCloseSession(owner), session: owner, cxid: 0, from: nil, now: now, into: &output)
         }
     }
@@ -98,7 +102,8 @@ package struct ServerCore: ~Copyable {
         if isLow {
             output.note(
                 .error,
-                "the disk of the transaction log is full: writes are refused with error -1 until there is room again; reads go on")
+                "the disk of the transaction log is full: writes are refused with error -1 until there is room again; reads go on"
+            )
         } else {
             output.note(.info, "the disk of the transaction log has room again: writes are accepted")
         }
@@ -110,7 +115,8 @@ package struct ServerCore: ~Copyable {
     package var nextDeadlineMicroseconds: Int64 {
         let next = min(
             sessions.nextDeadlineMilliseconds,
-            min(connections.nextHandshakeDeadline, reaper.nextDeadlineMilliseconds(isSpaceLow: isSpaceLow)))
+            min(connections.nextHandshakeDeadline, reaper.nextDeadlineMilliseconds(isSpaceLow: isSpaceLow))
+        )
         let (microseconds, overflows) = next.multipliedReportingOverflow(by: 1000)
         return overflows ? Int64.max : microseconds
     }
@@ -121,8 +127,10 @@ package struct ServerCore: ~Copyable {
         for session in sessions.expired(at: milliseconds) {
             statistics.staleSessionsExpired += 1
             output.note(
-                .info, "expiring session: nothing heard of it for its timeout",
-                [("session", session.id.description), ("timeout", "\(session.timeoutMilliseconds)")])
+                .info,
+                "expiring session: nothing heard of it for its timeout",
+                [("session", session.id.description), ("timeout", "\(session.timeoutMilliseconds)")]
+            )
             end(session, cxid: 0, from: nil, arrived: now.monotonicMicroseconds, at: now, into: &output)
         }
         while let id = connections.nextSilent(at: milliseconds) {
@@ -145,7 +153,9 @@ package struct ServerCore: ~Copyable {
                 guard let session = sessions[id], session.isCreated else { return nil }
                 return (id, session.recordedTimeoutMilliseconds)
             },
-            acls: tree.accessLists.table, digest: options.digestEnabled ? tree.digest : nil)
+            acls: tree.accessLists.table,
+            digest: options.digestEnabled ? tree.digest : nil
+        )
     }
 
     /// Appends about `maxBytes` of encoded nodes. Returns false once all are written, which ends the snapshot.

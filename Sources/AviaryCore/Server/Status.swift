@@ -60,12 +60,21 @@ extension ServerCore {
             body(
                 connection.id,
                 ConnectionStatus(
-                    peer: connection.peer, session: connection.sessionID, outstanding: connection.waiting.count,
-                    received: statistics.received, sent: statistics.sent, lastOperation: statistics.lastOperation,
+                    peer: connection.peer,
+                    session: connection.sessionID,
+                    outstanding: connection.waiting.count,
+                    received: statistics.received,
+                    sent: statistics.sent,
+                    lastOperation: statistics.lastOperation,
                     establishedWallMilliseconds: connection.establishedWallMilliseconds,
-                    timeoutMilliseconds: connection.session?.timeoutMilliseconds ?? 0, lastCxid: statistics.lastCxid,
-                    lastZxid: statistics.lastZxid, lastResponseMicroseconds: statistics.lastResponseMicroseconds,
-                    lastLatencyMilliseconds: statistics.lastLatency, latency: statistics.latency))
+                    timeoutMilliseconds: connection.session?.timeoutMilliseconds ?? 0,
+                    lastCxid: statistics.lastCxid,
+                    lastZxid: statistics.lastZxid,
+                    lastResponseMicroseconds: statistics.lastResponseMicroseconds,
+                    lastLatencyMilliseconds: statistics.lastLatency,
+                    latency: statistics.latency
+                )
+            )
         }
     }
 
@@ -102,7 +111,9 @@ extension ServerCore {
     /// Sessions by the time at which they end unless heard of, ascending.
     package func forEachSessionBucket(_ body: (_ deadlineMicroseconds: Int64, [SessionID]) -> Void) {
         var byDeadline: [Int64: [SessionID]] = [:]
-        for session in sessions.sessions.values { byDeadline[session.deadlineMilliseconds, default: []].append(session.id) }
+        for session in sessions.sessions.values {
+            byDeadline[session.deadlineMilliseconds, default: []].append(session.id)
+        }
         for deadline in byDeadline.keys.sorted() {
             body(deadline * 1000, (byDeadline[deadline] ?? []).sorted { $0.rawValue < $1.rawValue })
         }
@@ -186,7 +197,10 @@ extension ServerCore {
                     namespace: String(decoding: path.dropFirst(), as: UTF8.self),
                     bytesLimit: limits.bytesHard > -1 ? limits.bytesHard : limits.bytes,
                     countLimit: limits.countHard > -1 ? limits.countHard : limits.count,
-                    bytesUsed: used.bytes, countUsed: used.count))
+                    bytesUsed: used.bytes,
+                    countUsed: used.count
+                )
+            )
         }
     }
 }

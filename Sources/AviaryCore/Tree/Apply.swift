@@ -24,8 +24,13 @@ extension DataTree {
             case .ttl(let milliseconds): NodeKind.ttl(milliseconds: milliseconds).owner
             }
         let stat = StatPersisted(
-            czxid: header.zxid, mzxid: header.zxid, ctime: header.time, mtime: header.time, ephemeralOwner: owner,
-            pzxid: header.zxid)
+            czxid: header.zxid,
+            mzxid: header.zxid,
+            ctime: header.time,
+            mtime: header.time,
+            ephemeralOwner: owner,
+            pzxid: header.zxid
+        )
         let acl = accessLists.retain(txn.acl)
         return path.withUnsafeBytes { path in
             if let data = txn.data {

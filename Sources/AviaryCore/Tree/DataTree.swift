@@ -58,16 +58,28 @@ struct DataTree: ~Copyable {
         var configStat = StatPersisted.zero
         configStat.aversion = -1
         _ = insert(
-            "/zookeeper/config", data: empty, acl: accessLists.retain(ACL.readable), stat: configStat,
-            parent: zookeeper)
+            "/zookeeper/config",
+            data: empty,
+            acl: accessLists.retain(ACL.readable),
+            stat: configStat,
+            parent: zookeeper
+        )
     }
 
     private mutating func insert(
-        _ path: StaticString, data: UnsafeRawBufferPointer?, acl: AccessListID, stat: StatPersisted, parent: Handle
+        _ path: StaticString,
+        data: UnsafeRawBufferPointer?,
+        acl: AccessListID,
+        stat: StatPersisted,
+        parent: Handle
     ) -> Handle {
         insert(
-            path: UnsafeRawBufferPointer(start: path.utf8Start, count: path.utf8CodeUnitCount), data: data, acl: acl,
-            stat: stat, parent: parent)
+            path: UnsafeRawBufferPointer(start: path.utf8Start, count: path.utf8CodeUnitCount),
+            data: data,
+            acl: acl,
+            stat: stat,
+            parent: parent
+        )
     }
 
     private func freeBlobs() {
@@ -122,7 +134,10 @@ struct DataTree: ~Copyable {
     func clientStat(_ handle: Handle) -> Stat {
         let node = nodes[handle]
         return node.stat.clientStat(
-            dataLength: node.dataLength, childCount: node.childCount, isEphemeral: isEphemeral(handle))
+            dataLength: node.dataLength,
+            childCount: node.childCount,
+            isEphemeral: isEphemeral(handle)
+        )
     }
 
     // MARK: Changing
@@ -132,7 +147,10 @@ struct DataTree: ~Copyable {
     /// `acl` must have been retained for it.
     @discardableResult
     mutating func insert(
-        path: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer?, acl: AccessListID, stat: StatPersisted,
+        path: UnsafeRawBufferPointer,
+        data: UnsafeRawBufferPointer?,
+        acl: AccessListID,
+        stat: StatPersisted,
         parent: Handle
     ) -> Handle {
         let dataCount = data?.count ?? 0
@@ -141,11 +159,17 @@ struct DataTree: ~Copyable {
         if let source = data?.baseAddress { (blob + path.count).copyMemory(from: source, byteCount: dataCount) }
         let handle = nodes.insert(
             Znode(
-                stat: stat, blob: blob, pathLength: Int32(path.count),
+                stat: stat,
+                blob: blob,
+                pathLength: Int32(path.count),
                 nameOffset: Int32(path.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0),
-                dataLength: data == nil ? -1 : Int32(dataCount), acl: acl,
-                digestPrefix: NodeDigest.prefix(path: path, data: data), parent: parent,
-                snapshotMark: snapshot.markForNewNodes))
+                dataLength: data == nil ? -1 : Int32(dataCount),
+                acl: acl,
+                digestPrefix: NodeDigest.prefix(path: path, data: data),
+                parent: parent,
+                snapshotMark: snapshot.markForNewNodes
+            )
+        )
         if parent != none {
             index.insert(hasher.hash(path), handle)
             linkChild(handle, to: parent)

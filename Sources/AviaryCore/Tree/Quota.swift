@@ -93,7 +93,9 @@ struct QuotaIndex {
 extension QuotaIndex {
     /// Walks from a path to the root, below which quotas end, past whatever is too long to have one.
     static func deepest<R>(
-        atOrAbove path: [UInt8], notLongerThan longest: Int, _ found: ([UInt8]) -> R?
+        atOrAbove path: [UInt8],
+        notLongerThan longest: Int,
+        _ found: ([UInt8]) -> R?
     ) -> R? {
         var end = path.count
         while end > 1 {
@@ -145,6 +147,9 @@ extension DataTree {
         guard count != 0 || bytes != 0, let data = data(at: QuotaIndex.statsPath(path)) else { return }
         let used = QuotaNumbers(parsing: data)
         writeUsage(
-            of: path, count: QuotaNumbers.sum(used.count, count), bytes: QuotaNumbers.sum(used.bytes, bytes))
+            of: path,
+            count: QuotaNumbers.sum(used.count, count),
+            bytes: QuotaNumbers.sum(used.bytes, bytes)
+        )
     }
 }

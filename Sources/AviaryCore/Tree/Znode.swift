@@ -53,9 +53,17 @@ extension StatPersisted {
     @inline(__always)
     func clientStat(dataLength: Int32, childCount: Int32, isEphemeral: Bool) -> Stat {
         Stat(
-            czxid: czxid, mzxid: mzxid, ctime: ctime, mtime: mtime, version: version,
-            cversion: cversion &* 2 &- childCount, aversion: aversion,
-            ephemeralOwner: isEphemeral ? ephemeralOwner : 0, dataLength: max(dataLength, 0), numChildren: childCount,
-            pzxid: pzxid)
+            czxid: czxid,
+            mzxid: mzxid,
+            ctime: ctime,
+            mtime: mtime,
+            version: version,
+            cversion: cversion &* 2 &- childCount,
+            aversion: aversion,
+            ephemeralOwner: isEphemeral ? ephemeralOwner : 0,
+            dataLength: max(dataLength, 0),
+            numChildren: childCount,
+            pzxid: pzxid
+        )
     }
 }

@@ -4,7 +4,11 @@ import ZooKeeperProtocol
 extension ServerCore {
     /// - Parameter acl: decides who may hear of it: the node's as it is, or was.
     mutating func fire(
-        _ kind: WatcherEvent.Kind, _ path: [UInt8], _ acl: AccessReference, _ zxid: Zxid, into output: inout Output
+        _ kind: WatcherEvent.Kind,
+        _ path: [UInt8],
+        _ acl: AccessReference,
+        _ zxid: Zxid,
+        into output: inout Output
     ) {
         watches.beginStep()
         let event = path.withUnsafeBytes { path in
@@ -33,7 +37,10 @@ extension ServerCore {
 
     /// Writes a notification once; it may go to many.
     func writeEvent(
-        _ kind: WatcherEvent.Kind, _ path: UnsafeRawBufferPointer, _ zxid: Zxid, into output: inout Output
+        _ kind: WatcherEvent.Kind,
+        _ path: UnsafeRawBufferPointer,
+        _ zxid: Zxid,
+        into output: inout Output
     ) -> Range<Int> {
         let start = output.beginReply(xid: -1, zxid: zxid)
         WatcherEvent.write(kind, path: path, to: &output.clientBytes)
@@ -43,7 +50,10 @@ extension ServerCore {
     }
 
     private mutating func deliver(
-        _ kind: WatcherEvent.Kind, _ event: Range<Int>, _ acl: AccessReference, into output: inout Output
+        _ kind: WatcherEvent.Kind,
+        _ event: Range<Int>,
+        _ acl: AccessReference,
+        into output: inout Output
     ) {
         guard !eventTargets.isEmpty else { return }
         for slot in eventTargets {

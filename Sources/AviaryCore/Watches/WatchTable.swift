@@ -198,7 +198,10 @@ struct WatchTable: ~Copyable {
     ///   - oneShot: the one-shot kind that this event ends, `data` or `child`.
     ///   - withRecursive: whether recursive watches on the path and its ancestors hear of it.
     mutating func fire(
-        _ path: UnsafeRawBufferPointer, oneShot: WatchKinds, withRecursive: Bool, into targets: inout [Int32]
+        _ path: UnsafeRawBufferPointer,
+        oneShot: WatchKinds,
+        withRecursive: Bool,
+        into targets: inout [Int32]
     ) {
         var interested = oneShot.union(.persistent)
         if withRecursive { interested.insert(.recursive) }
@@ -218,7 +221,9 @@ struct WatchTable: ~Copyable {
     }
 
     private mutating func fireEntries(
-        on path: UnsafeRawBufferPointer, _ interested: WatchKinds, ending oneShot: WatchKinds,
+        on path: UnsafeRawBufferPointer,
+        _ interested: WatchKinds,
+        ending oneShot: WatchKinds,
         into targets: inout [Int32]
     ) {
         let pathHandle = findPath(path, hasher.hash(path))
@@ -253,7 +258,8 @@ struct WatchTable: ~Copyable {
     private func entryHash(_ path: Handle, _ connection: Int32) -> UInt64 {
         hasher.hash(
             UnsafeRawBufferPointer(start: nil, count: 0),
-            mixing: UInt64(UInt32(bitPattern: path)) << 32 | UInt64(UInt32(bitPattern: connection)))
+            mixing: UInt64(UInt32(bitPattern: path)) << 32 | UInt64(UInt32(bitPattern: connection))
+        )
     }
 
     /// Calls `body` for each watch of a connection.

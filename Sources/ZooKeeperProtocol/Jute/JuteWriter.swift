@@ -133,7 +133,8 @@ package struct JuteWriter: ~Copyable {
     /// A part of what was written, valid inside `body` only.
     @inlinable
     package func withBytes<R, E: Error>(
-        in range: Range<Int>, _ body: (UnsafeRawBufferPointer) throws(E) -> R
+        in range: Range<Int>,
+        _ body: (UnsafeRawBufferPointer) throws(E) -> R
     ) throws(E) -> R {
         invariant(range.lowerBound >= 0 && range.upperBound <= length, "range outside of what was written")
         return try body(UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count))

@@ -4,7 +4,9 @@
 /// bytes of a client, a peer or a file that do not fit are an error value, not a stop.
 @inlinable
 package func invariant(
-    _ condition: @autoclosure () -> Bool, _ message: @autoclosure () -> String, file: StaticString = #fileID,
+    _ condition: @autoclosure () -> Bool,
+    _ message: @autoclosure () -> String,
+    file: StaticString = #fileID,
     line: UInt = #line
 ) {
     if _slowPath(!condition()) { fatalError("invariant: \(message())", file: file, line: line) }

@@ -18,8 +18,17 @@ package struct Stat: Hashable, Sendable {
 
     @inlinable
     package init(
-        czxid: Zxid, mzxid: Zxid, ctime: Int64, mtime: Int64, version: Int32, cversion: Int32, aversion: Int32,
-        ephemeralOwner: Int64, dataLength: Int32, numChildren: Int32, pzxid: Zxid
+        czxid: Zxid,
+        mzxid: Zxid,
+        ctime: Int64,
+        mtime: Int64,
+        version: Int32,
+        cversion: Int32,
+        aversion: Int32,
+        ephemeralOwner: Int64,
+        dataLength: Int32,
+        numChildren: Int32,
+        pzxid: Zxid
     ) {
         self.czxid = czxid
         self.mzxid = mzxid
@@ -84,8 +93,15 @@ package struct StatPersisted: Hashable, Sendable {
 
     @inlinable
     package init(
-        czxid: Zxid, mzxid: Zxid, ctime: Int64, mtime: Int64, version: Int32 = 0, cversion: Int32 = 0,
-        aversion: Int32 = 0, ephemeralOwner: Int64 = 0, pzxid: Zxid
+        czxid: Zxid,
+        mzxid: Zxid,
+        ctime: Int64,
+        mtime: Int64,
+        version: Int32 = 0,
+        cversion: Int32 = 0,
+        aversion: Int32 = 0,
+        ephemeralOwner: Int64 = 0,
+        pzxid: Zxid
     ) {
         self.czxid = czxid
         self.mzxid = mzxid

@@ -5,7 +5,10 @@ package enum SnapshotNode {
 
     @inlinable
     package static func write(
-        path: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer?, aclID: Int64, stat: StatPersisted,
+        path: UnsafeRawBufferPointer,
+        data: UnsafeRawBufferPointer?,
+        aclID: Int64,
+        stat: StatPersisted,
         to writer: inout JuteWriter
     ) {
         writer.reserve(path.count + (data?.count ?? 0) + 16 + StatPersisted.encodedSize)

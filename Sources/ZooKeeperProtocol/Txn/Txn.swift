@@ -66,7 +66,12 @@ package enum TxnBody: Hashable, Sendable {
         package var parentCVersion: Int32
 
         package init(
-            kind: Kind, path: [UInt8], data: [UInt8]?, acl: [ACL], isEphemeral: Bool, parentCVersion: Int32
+            kind: Kind,
+            path: [UInt8],
+            data: [UInt8]?,
+            acl: [ACL],
+            isEphemeral: Bool,
+            parentCVersion: Int32
         ) {
             self.kind = kind
             self.path = path

@@ -95,12 +95,18 @@ extension TxnBody {
             self = .create(try CreateTxn(operation, from: &reader))
         case .delete, .deleteContainer:
             self = .delete(
-                path: [UInt8](try reader.requiredBuffer()), byContainerCheck: operation == .deleteContainer)
+                path: [UInt8](try reader.requiredBuffer()),
+                byContainerCheck: operation == .deleteContainer
+            )
         case .setData, .reconfig:
             let path = [UInt8](try reader.requiredBuffer())
             let data = try reader.bytes()
             self = .setData(
-                path: path, data: data, version: try reader.int32(), isReconfig: operation == .reconfig)
+                path: path,
+                data: data,
+                version: try reader.int32(),
+                isReconfig: operation == .reconfig
+            )
         case .setACL:
             let path = [UInt8](try reader.requiredBuffer())
             let acl = try ACL.list(from: &reader)

@@ -103,8 +103,11 @@ final class CoreHarness {
 
     /// Opens a session.
     func connect(
-        timeout: Int32 = 10_000, session: Int64 = 0, password: [UInt8] = [UInt8](repeating: 0, count: 16),
-        lastZxid: Int64 = 0, address: String = "127.0.0.1"
+        timeout: Int32 = 10_000,
+        session: Int64 = 0,
+        password: [UInt8] = [UInt8](repeating: 0, count: 16),
+        lastZxid: Int64 = 0,
+        address: String = "127.0.0.1"
     ) -> Client {
         let id = core.accept(PeerAddress(text: address, port: 1), at: now)
         var writer = JuteWriter()
@@ -204,8 +207,11 @@ final class Client {
             let reply = frame.withUnsafeBytes { bytes -> Reply in
                 var reader = JuteReader(bytes)
                 return Reply(
-                    xid: (try? reader.int32()) ?? 0, zxid: (try? reader.int64()) ?? 0,
-                    error: ErrorCode((try? reader.int32()) ?? 0), body: [UInt8](reader.rest))
+                    xid: (try? reader.int32()) ?? 0,
+                    zxid: (try? reader.int64()) ?? 0,
+                    error: ErrorCode((try? reader.int32()) ?? 0),
+                    body: [UInt8](reader.rest)
+                )
             }
             guard reply.xid == -1 else { return reply }
             reply.read { reader in
@@ -226,7 +232,11 @@ final class Client {
 
     @discardableResult
     func create(
-        _ path: String, _ data: String = "", flags: Int32 = 0, acl: [ACL] = ACL.open, as operation: Operation = .create,
+        _ path: String,
+        _ data: String = "",
+        flags: Int32 = 0,
+        acl: [ACL] = ACL.open,
+        as operation: Operation = .create,
         ttl: Int64? = nil
     ) -> Reply {
         call(operation) {

@@ -116,7 +116,9 @@ struct TranscriptRun {
             guard let id = connections[name] else { return }
             for _ in 0..<60 where !harness.closed.contains(id) { sleep(500) }
             guard harness.closed.contains(id) else { throw Mismatch(description: "the connection stayed open") }
-            guard harness.inbox[id]?.isEmpty ?? true else { throw Mismatch(description: "something came before the end") }
+            guard harness.inbox[id]?.isEmpty ?? true else {
+                throw Mismatch(description: "something came before the end")
+            }
         default:
             throw Mismatch(description: "unknown step")
         }
@@ -190,7 +192,9 @@ struct TranscriptRun {
         let different = got.indices.filter { !ignored[$0] && got[$0] != expected[$0] }
         guard different.isEmpty else {
             throw Mismatch(
-                description: "bytes at \(different.prefix(8))\n expected \(Hex.encode(expected))\n got      \(Hex.encode(got))")
+                description:
+                    "bytes at \(different.prefix(8))\n expected \(Hex.encode(expected))\n got      \(Hex.encode(got))"
+            )
         }
     }
 
@@ -205,7 +209,9 @@ struct TranscriptRun {
             }
             guard recorded - (recordedBase ?? 0) == replayed - replayedBase else {
                 throw Mismatch(
-                    description: "zxid: expected base+\(recorded - (recordedBase ?? 0)), got base+\(replayed - replayedBase)")
+                    description:
+                        "zxid: expected base+\(recorded - (recordedBase ?? 0)), got base+\(replayed - replayedBase)"
+                )
             }
         case "time", "ignore":
             break
