@@ -197,7 +197,7 @@ class Shell:
         threading.Thread(target=self.collect, daemon=True).start()
         self.send("printwatches")
         self.until_end()
-        wait_until("the shell to connect", lambda: "SyncConnected None null" in self.events, 30)
+        wait_until("the shell to connect", lambda: any(e.startswith("SyncConnected None null") for e in self.events), 30)
         self.taken = len(self.events)
 
     def collect(self):
@@ -205,9 +205,9 @@ class Shell:
             self.log.write(line)
             self.log.flush()
             line = line.rstrip("\n")
-            event = re.match(r"WatchedEvent state:(\S+) type:(\S+) path:(\S+)", line)
+            event = re.match(r"WatchedEvent state:(\S+) type:(\S+) path:(\S+)(?: zxid: (\S+))?", line)
             if event:
-                self.events.append(" ".join(event.groups()))
+                self.events.append(" ".join(part for part in event.groups() if part))
             elif line not in ("", "WATCHER::") and not line.startswith("SLF4J:"):
                 self.lines.append(line)
         self.ended = True
