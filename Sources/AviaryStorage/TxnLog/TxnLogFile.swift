@@ -25,6 +25,13 @@ final class TxnLogFile<File: DiskFile> {
         self.path = path
     }
 
+    /// An error under the name that the file has now, and not the one it was opened by.
+    func named(_ error: DiskError) -> DiskError {
+        var error = error
+        error.path = path
+        return error
+    }
+
     /// Sees to it that the file can take bytes up to `end`, with `reserveBytes` to spare.
     ///
     /// - Parameters:
@@ -74,11 +81,11 @@ final class TxnLogFile<File: DiskFile> {
 
     /// A reservation that fails half-way keeps what it got: the disk needs it more than a log that cannot use it.
     private func giveBack(to size: Int64, after error: DiskError) throws(StorageError) -> Bool {
-        guard error.reason == .noSpace else { throw .logWriteFailed(error) }
+        guard error.reason == .noSpace else { throw .logWriteFailed(named(error)) }
         do {
             try handle.truncate(to: size)
         } catch {
-            throw .logWriteFailed(error)
+            throw .logWriteFailed(named(error))
         }
         return false
     }

@@ -60,7 +60,7 @@ package struct DurableMark: Hashable, Sendable {
         guard UInt32(high >> 40) == DurableMark.checksum(synced, groupEnd) else { return nil }
     }
 
-    init(synced: Int64, groupEnd: Int64) {
+    package init(synced: Int64, groupEnd: Int64) {
         self.synced = synced
         self.groupEnd = groupEnd
     }

@@ -192,7 +192,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         guard forcesSync, let file = current, file.marked != file.end else { return }
         do throws(StorageError) {
             try mark(file, DurableMark(synced: file.end, groupEnd: file.end))
-            do { try file.handle.syncData() } catch { throw .syncFailed(error) }
+            do { try file.handle.syncData() } catch { throw .syncFailed(file.named(error)) }
             file.marked = file.end
         } catch {
             failure = error
@@ -226,9 +226,9 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
             try pending.withBytes { (bytes) throws(DiskError) in try file.handle.write(bytes, at: file.end) }
             try file.writeAhead(of: end)
         } catch {
-            throw .logWriteFailed(error)
+            throw .logWriteFailed(file.named(error))
         }
-        if forcesSync { do { try file.handle.syncData() } catch { throw .syncFailed(error) } }
+        if forcesSync { do { try file.handle.syncData() } catch { throw .syncFailed(file.named(error)) } }
         file.marked = file.end
         file.end = end
     }
@@ -258,9 +258,9 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
             }
             try file.writeAhead(of: end)
         } catch {
-            throw .logWriteFailed(error)
+            throw .logWriteFailed(file.named(error))
         }
-        if forcesSync { do { try file.handle.syncFile() } catch { throw .syncFailed(error) } }
+        if forcesSync { do { try file.handle.syncFile() } catch { throw .syncFailed(file.named(error)) } }
         do { try disk.rename(FileNames.join(directory, FileNames.spareLog), to: path) } catch { throw .disk(error) }
         if forcesSync { do { try disk.sync(directory: directory) } catch { throw .syncFailed(error) } }
         file.path = path
@@ -322,14 +322,14 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
                 try file.handle.write(bytes, at: DurableMark.offsetInHeader)
             }
         } catch {
-            throw .logWriteFailed(error)
+            throw .logWriteFailed(file.named(error))
         }
     }
 
     /// Gives the reserved space behind the records back and makes the file stable as it then is.
     private mutating func finish(_ file: TxnLogFile<D.File>) throws(StorageError) {
         if forcesSync { try mark(file, DurableMark(synced: file.end, groupEnd: file.end)) }
-        do { try file.handle.truncate(to: file.end) } catch { throw .logWriteFailed(error) }
-        if forcesSync { do { try file.handle.syncFile() } catch { throw .syncFailed(error) } }
+        do { try file.handle.truncate(to: file.end) } catch { throw .logWriteFailed(file.named(error)) }
+        if forcesSync { do { try file.handle.syncFile() } catch { throw .syncFailed(file.named(error)) } }
     }
 }
