@@ -29,11 +29,12 @@ struct LogTail<D: Disk> {
             return try hasRecord(from: mark.groupEnd) ? .damaged : .torn
         }
         switch fault {
-        case .badLength:
+        case .badLength(let length) where length < 0 || Int(length) > maxRecordBytes:
+            // Bytes that did not reach the disk are zeros: they make a length smaller, never this.
             return .damaged
         case .badEnd:
             return try hasDataBehindRecord() ? .damaged : .torn
-        case .incomplete, .zerosBeforeData, .badChecksum:
+        case .incomplete, .zerosBeforeData, .badLength, .badChecksum:
             return try hasRecord(from: end.offset + 1) ? .damaged : .torn
         }
     }

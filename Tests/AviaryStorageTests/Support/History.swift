@@ -132,7 +132,7 @@ extension SimulatedDisk {
         )
         let sessions = tree.sessions.sorted { $0.key < $1.key }.map { (SessionID($0.key), $0.value) }
         do throws(StorageError) {
-            try writer.begin(zxid: zxid, sessions: sessions, acls: [])
+            try writer.begin(zxid: zxid, sessions: sessions, acls: NaiveTree.aclTable)
             try tree.encodedNodes().withUnsafeBufferPointer { (bytes) throws(StorageError) in
                 try writer.append(nodes: UnsafeRawBufferPointer(bytes))
             }

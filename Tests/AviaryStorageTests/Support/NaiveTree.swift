@@ -5,7 +5,7 @@ import ZooKeeperProtocol
 ///
 /// - Source: docs/protocol/quorum-protocol.md section 17.2 for the rules of applying, 17.3 for the digest.
 struct NaiveTree: RecoveryTarget {
-    struct Node: Hashable {
+    struct Node {
         var data: [UInt8]?
         var acl: [ACL]?
         var aclID: Int64
@@ -168,6 +168,22 @@ struct NaiveTree: RecoveryTarget {
         nodes.keys.count { $0 != path && $0 != "" && NaiveTree.parent(of: $0) == path }
     }
 
+    /// What is different in another tree, in a few words; nil when nothing is.
+    func difference(from other: NaiveTree) -> String? {
+        if sessions != other.sessions { return "sessions \(sessions), expected \(other.sessions)" }
+        for path in Set(nodes.keys).union(other.nodes.keys).sorted() {
+            guard let node = nodes[path] else { return "\(path) is missing" }
+            guard let expected = other.nodes[path] else { return "\(path) should not be there" }
+            if node.data != expected.data { return "\(path) has other data" }
+            if node.acl != expected.acl { return "\(path) has another ACL" }
+            if node.stat != expected.stat { return "\(path): \(node.stat), expected \(expected.stat)" }
+        }
+        return nil
+    }
+
+    /// The ACLs that `encodedNodes` refers to.
+    static let aclTable: [(Int64, [ACL])] = [(1, ACL.readable)]
+
     /// The whole tree as a snapshot of it would be written: parents first.
     func encodedNodes() -> [UInt8] {
         var writer = JuteWriter()
@@ -179,7 +195,7 @@ struct NaiveTree: RecoveryTarget {
                     SnapshotNode.write(
                         path: path,
                         data: node.data == nil ? nil : data,
-                        aclID: SnapshotNode.openACL,
+                        aclID: node.acl == ACL.open ? SnapshotNode.openACL : 1,
                         stat: node.stat,
                         to: &writer
                     )
