@@ -11,6 +11,8 @@ struct SnapshotParser<Source: ByteSource>: ~Copyable {
     private var summary: SnapshotSummary
     /// Sessions whose ids look like the owners of TTL nodes.
     private var sessionsLikeTTL: Set<Int64> = []
+    /// The first TTL node where there should be none. It is a reason to stop only once the file proved whole.
+    private var ttlNode: String?
 
     /// No node and no ACL list is longer, as every one of them came in one request.
     private static var minimumRecordBound: Int { 8 << 20 }
@@ -35,6 +37,7 @@ struct SnapshotParser<Source: ByteSource>: ~Copyable {
         try checkSeal("nodes")
         try readTrailers()
         progress(source.fileOffset)
+        if let ttlNode { throw .refused(.ttlNodesWithoutExtendedTypes(file: path, path: ttlNode)) }
         summary.laterZxids.sort()
         return summary
     }
@@ -117,7 +120,7 @@ struct SnapshotParser<Source: ByteSource>: ~Copyable {
                 reader = start
                 return false
             }
-            try note(stat, node.path)
+            note(stat, node.path)
             do {
                 try sink.restore(path: node.path, data: node.data, aclID: node.aclID, stat: stat)
             } catch {
@@ -126,15 +129,15 @@ struct SnapshotParser<Source: ByteSource>: ~Copyable {
         }
     }
 
-    private mutating func note(_ stat: StatPersisted, _ path: UnsafeRawBufferPointer) throws(SnapshotReadError) {
+    private mutating func note(_ stat: StatPersisted, _ path: UnsafeRawBufferPointer) {
         summary.nodes += 1
         let newest = max(stat.mzxid, max(stat.pzxid, stat.czxid))
         if newest > summary.zxid { noteLater(stat) }
         if newest > summary.largestZxid { summary.largestZxid = newest }
         guard stat.ephemeralOwner < 0, !limits.extendedTypes, !sessionsLikeTTL.contains(stat.ephemeralOwner),
-            case .ttl = NodeKind(owner: stat.ephemeralOwner, extendedTypes: true)
+            case .ttl = NodeKind(owner: stat.ephemeralOwner, extendedTypes: true), ttlNode == nil
         else { return }
-        throw .refused(.ttlNodesWithoutExtendedTypes(file: self.path, path: String(decoding: path, as: UTF8.self)))
+        ttlNode = String(decoding: path, as: UTF8.self)
     }
 
     private mutating func noteLater(_ stat: StatPersisted) {
