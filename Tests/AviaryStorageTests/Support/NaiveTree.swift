@@ -150,6 +150,9 @@ struct NaiveTree: RecoveryTarget {
         if let stat = nodes[parent]?.stat, zxid > stat.pzxid { nodes[parent]?.stat.pzxid = zxid }
     }
 
+    /// Leaves a node out, without a trace in its parent.
+    mutating func forget(_ path: String) { nodes[path] = nil }
+
     // MARK: - Questions
 
     var digest: UInt64 {
