@@ -404,7 +404,8 @@ struct SimulatedFile: Sendable {
         if size < bytes.count {
             bytes.removeLast(bytes.count - size)
         } else {
-            bytes.append(contentsOf: repeatElement(0, count: size - bytes.count))
+            // An array and not `repeatElement`: without optimization that goes byte by byte.
+            bytes += [UInt8](repeating: 0, count: size - bytes.count)
         }
     }
 
