@@ -36,13 +36,6 @@ struct LogReplay<D: Disk> {
         var mayEndEpoch: Bool
     }
 
-    enum Failure: Error {
-        /// No other snapshot helps.
-        case refused(StorageError)
-        /// The transactions do not fit to this snapshot.
-        case unfit(StorageError)
-    }
-
     init(
         disk: D,
         directory: String,
@@ -68,7 +61,7 @@ struct LogReplay<D: Disk> {
         snapshotName: String?,
         into target: inout Target,
         progress: (LogFileEntry, Int64) -> Void
-    ) throws(Failure) {
+    ) throws(ReplayError) {
         if comparesDigests, let snapshotName { digests.check(loaded: snapshotName, digest: target.digest) }
         for (index, file) in files.enumerated() {
             try replay(file, isNewest: index == files.count - 1, into: &target) { progress(file, $0) }
@@ -91,7 +84,7 @@ struct LogReplay<D: Disk> {
         isNewest: Bool,
         into target: inout Target,
         progress: (Int64) -> Void
-    ) throws(Failure) {
+    ) throws(ReplayError) {
         var reader: TxnLogReader<D>
         do {
             reader = try TxnLogReader(
@@ -139,7 +132,7 @@ struct LogReplay<D: Disk> {
         _ record: TxnLogRecord,
         _ path: String,
         into target: inout Target
-    ) throws(Failure) -> Applied {
+    ) throws(ReplayError) -> Applied {
         let zxid = record.zxid
         try closeOpenEnd(before: record, path)
         if zxid <= result.lastZxid { return result.replayedCount == 0 ? .covered : .duplicate }
@@ -199,7 +192,7 @@ struct LogReplay<D: Disk> {
         _ mark: DurableMark?,
         _ lastInFile: Zxid?,
         isNewest: Bool
-    ) throws(Failure) {
+    ) throws(ReplayError) {
         guard let fault = end.fault else {
             guard let mark, end.offset < mark.synced else { return }
             let reason = "the file ends here, although it was written up to offset \(mark.synced)"
@@ -248,7 +241,7 @@ struct LogReplay<D: Disk> {
 
     /// A file ended with a bad record and this one comes after it. If it has the very zxid that the bad one would have
     /// had, nothing is missing: a server found the torn record, took it for not written, and used its zxid again.
-    private mutating func closeOpenEnd(before record: TxnLogRecord, _ path: String) throws(Failure) {
+    private mutating func closeOpenEnd(before record: TxnLogRecord, _ path: String) throws(ReplayError) {
         guard let open = openEnd else { return }
         openEnd = nil
         let lastGood = open.lastGood ?? .zero
@@ -290,13 +283,21 @@ struct LogReplay<D: Disk> {
         }
     }
 
-    private func damaged(_ file: String, _ offset: Int64, _ reason: String, _ lastGood: Zxid?) -> Failure {
+    private func damaged(_ file: String, _ offset: Int64, _ reason: String, _ lastGood: Zxid?) -> ReplayError {
         .refused(.damagedLog(LogDamage(file: file, offset: offset, reason: reason, lastGoodZxid: lastGood)))
     }
 
-    private func unfit(_ path: String, _ record: TxnLogRecord, _ reason: String) -> Failure {
+    private func unfit(_ path: String, _ record: TxnLogRecord, _ reason: String) -> ReplayError {
         .unfit(.replayFailed(file: path, offset: record.offset, zxid: record.zxid, reason: reason))
     }
+}
+
+/// Why logs cannot be applied.
+enum ReplayError: Error {
+    /// No other snapshot helps.
+    case refused(StorageError)
+    /// The transactions do not fit to this snapshot.
+    case unfit(StorageError)
 }
 
 /// A log file by its name.

@@ -340,9 +340,13 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
     }
 }
 
-// Not nested in the generic type: the optimizer of Swift 6.3 crashes on a typed throw of an error with type parameters.
+/// Why a snapshot with the logs behind it cannot be used. Not inside of `Recovery`: the optimizer of Swift 6.3 stops on
+/// thrown types that depend on a generic parameter.
 private enum AttemptError: Error {
+    /// The snapshot is damaged; another one may do.
     case damaged(SnapshotFailure)
+    /// The logs do not fit to it; they may fit to another one.
     case unfit(StorageError)
+    /// Nothing that another snapshot would change.
     case refused(StorageError)
 }
