@@ -158,3 +158,21 @@ struct WriteTests {
         #expect(harness.connect().create("/x").error == .ok)
     }
 }
+
+@Suite("Traffic by namespace")
+struct TrafficTests {
+    @Test("Reads and writes are counted below the top-level node that they concern")
+    func traffic() {
+        let harness = CoreHarness()
+        let client = harness.connect()
+        client.create("/app", "12345")
+        client.create("/app/x", "123")
+        client.create("/apple")
+        client.read(.getData, "/app/x")
+        var seen: [String: (Int64, Int64)] = [:]
+        harness.core.forEachNamespaceTraffic { seen[$0] = ($1.sum, $2.sum) }
+        #expect(seen["app"]?.0 == 9)
+        #expect(seen["app"]?.1 == 18)
+        #expect(seen["apple"]?.1 == 6)
+    }
+}

@@ -95,6 +95,7 @@ extension ServerCore {
         guard handle != none else { return .noNode }
         guard allows(Permissions.read, on: handle, context.identities) else { return .noAuth }
         output.clientBytes.buffer(tree.nodes[handle].data)
+        traffic.read(path, bytes: Int(max(tree.nodes[handle].dataLength, 0)))
         tree.clientStat(handle).write(to: &output.clientBytes)
         if isWatching { watch(.data, on: path, context.connection) }
         return .ok
@@ -112,6 +113,7 @@ extension ServerCore {
         if handle != none, !allows(Permissions.read, on: handle, context.identities) { return .noAuth }
         if isWatching { watch(.data, on: path, context.connection) }
         guard handle != none else { return .noNode }
+        traffic.read(path, bytes: 0)
         tree.clientStat(handle).write(to: &output.clientBytes)
         return .ok
     }
@@ -126,7 +128,9 @@ extension ServerCore {
         let handle = tree.find(path)
         guard handle != none else { return .noNode }
         guard allows(Permissions.read, on: handle, context.identities) else { return .noAuth }
+        let start = output.clientBytes.count
         writeChildren(handle, to: &output.clientBytes)
+        traffic.read(path, bytes: output.clientBytes.count - start - 4 * (Int(tree.nodes[handle].childCount) + 1))
         if context.operation == .getChildren2 { tree.clientStat(handle).write(to: &output.clientBytes) }
         if isWatching { watch(.child, on: path, context.connection) }
         return .ok

@@ -134,6 +134,7 @@ extension ServerCore {
             return .refused(error)
         }
         quotaNodeChanged(txn.path)
+        traffic.write(txn.path, bytes: txn.data?.count ?? 0)
         addUsage(txn.path, count: 1, bytes: Int64(txn.data?.count ?? 0))
         guard !watches.isEmpty else { return .node(handle) }
         let acl = AccessReference.id(tree.nodes[handle].acl)
@@ -159,6 +160,7 @@ extension ServerCore {
         let acl = AccessReference.list(tree.accessLists[tree.nodes[handle].acl])
         tree.delete(handle, zxid: header.zxid)
         if let quota = QuotaIndex.path(ofNode: path, named: QuotaIndex.limitsName) { quotas.remove(quota) }
+        traffic.write(path, bytes: 0)
         addUsage(path, count: -1, bytes: -bytes)
         guard !watches.isEmpty else { return .nothing }
         fire(.nodeDeleted, path, acl, header.zxid, into: &output)
@@ -177,6 +179,7 @@ extension ServerCore {
         guard handle != none else { return .refused(.noNode) }
         let before = Int64(max(tree.nodes[handle].dataLength, 0))
         tree.setData(handle, data, version: version, header)
+        traffic.write(path, bytes: data?.count ?? 0)
         addUsage(path, count: 0, bytes: Int64(data?.count ?? 0) - before)
         guard !watches.isEmpty else { return .node(handle) }
         fire(.nodeDataChanged, path, .id(tree.nodes[handle].acl), header.zxid, into: &output)

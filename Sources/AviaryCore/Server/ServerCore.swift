@@ -18,6 +18,7 @@ package struct ServerCore: ~Copyable {
     var reaper: Reaper
     var random: SplitMix64
     package internal(set) var statistics = ServerStatistics()
+    var traffic = NamespaceTraffic()
 
     /// The last transaction applied: what reads see.
     package internal(set) var lastProcessedZxid = Zxid.zero

@@ -84,6 +84,7 @@ extension ServerCore {
 
     package mutating func resetStatistics() {
         statistics = ServerStatistics()
+        traffic = NamespaceTraffic()
     }
 
     /// Connections by the time at which they end unless heard of, ascending.
@@ -186,6 +187,11 @@ extension ServerCore {
     package var nodeCount: Int { tree.count + 1 }
     package var approximateDataSize: Int64 { Int64(tree.approximateDataSize) }
     package var treeDigest: UInt64 { tree.digest }
+
+    /// Bytes read and written below each top-level node that was asked for, in the order in which they came up.
+    package func forEachNamespaceTraffic(_ body: (_ namespace: String, _ read: Summary, _ write: Summary) -> Void) {
+        for entry in traffic.entries { body(String(decoding: entry.name, as: UTF8.self), entry.read, entry.write) }
+    }
 
     package func forEachNamespaceQuota(_ body: (NamespaceQuota) -> Void) {
         for path in quotas.paths.sorted(by: { $0.lexicographicallyPrecedes($1) }) {

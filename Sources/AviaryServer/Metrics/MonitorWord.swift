@@ -94,6 +94,10 @@ extension ServerLoop {
         text.metrics("node_children_watch_count", statistics.nodeChildrenWatches)
         text.metrics("node_changed_watch_count", statistics.nodeChangedWatches)
         text.metrics("startup_snap_load_time", once: startup.snapshotMilliseconds)
+        core.forEachNamespaceTraffic { namespace, read, write in
+            text.metrics("\(namespace)_read_per_namespace", read)
+            text.metrics("\(namespace)_write_per_namespace", write)
+        }
     }
 
     private func addPercentiles(to text: inout StatusText) {
