@@ -208,15 +208,14 @@ struct RecoveryTests {
         #expect(tree.difference(from: committed) == nil)
         #expect(report.snapshot == "snapshot.0")
         #expect(report.lastZxid == Zxid(0x2_0000_0005))
-        let alarm = try #require(report.alarms.first)
+        #expect(report.alarms.isEmpty)
+        let warning = try #require(report.warnings.first)
         if digests {
-            #expect(alarm.zxid == Zxid(0x2_0000_0001))
-            #expect(alarm.file == "log.200000001".inVersionFolder)
-            #expect(report.warnings.contains { $0.contains("snapshot.100000003 does not belong to this history") })
+            #expect(warning.hasPrefix("log.200000001".inVersionFolder))
+            #expect(warning.contains("after 0x200000001"))
+            #expect(warning.contains("snapshot.100000003 does not belong to this history"))
         } else {
-            #expect(
-                alarm == DigestAlarm(file: "snapshot.100000002", zxid: Zxid(0x1_0000_0003), kind: .unknownTransaction)
-            )
+            #expect(warning.hasPrefix("snapshot.100000002: holds a node changed by 0x100000003"))
         }
     }
 
@@ -229,7 +228,7 @@ struct RecoveryTests {
         #expect(report.lastZxid == Zxid(0x2_0000_0005))
         #expect(tree.difference(from: committed) == "/lost should not be there")
         #expect(report.alarms.first?.zxid == Zxid(0x2_0000_0001))
-        #expect(report.warnings.contains { $0.contains("log.200000001") && $0.contains("0x200000001") })
+        #expect(report.alarms.first?.file == "log.200000001".inVersionFolder)
     }
 
     @Test("A log written by another tree is an alarm, not a refusal")

@@ -240,23 +240,26 @@ struct TxnLogWriterTests {
         #expect(try zxids(disk, "log.1").last == log.durableZxid)
     }
 
-    @Test("A reservation that fails half-way is given back")
-    func partialReservation() throws {
+    @Test("What is left of the disk is used before it counts as full, and not a block of it is kept in vain")
+    func lastBlocks() throws {
         let disk = SimulatedDisk.empty()
         var history = History()
-        history.createMany(300, data: String(repeating: "x", count: 300))
+        history.createMany(400, data: String(repeating: "x", count: 300))
         var log = writer(disk)
         try log.prepare()
         let before = disk.usedBytes
-        disk.setCapacity(before + 20 << 10)
+        disk.setCapacity(before + 22 << 10)
         var number: Int64 = 1
         while log.space == .ok {
             log.append(history.records(number...number))
             try log.flush()
             number += 1
         }
-        #expect(disk.usedBytes == before)
-        #expect(disk.contents("log.1".inVersionFolder)?.count == 64 << 10)
+        // 20 of the 22 KiB are whole blocks.
+        #expect(disk.usedBytes == before + 20 << 10)
+        #expect(log.availableBytes <= 16 << 10)
+        #expect(log.availableBytes > 15 << 10)
+        #expect(disk.contents("log.1".inVersionFolder)?.count == 84 << 10)
     }
 
     @Test("On a full disk a roll is put off and the old file goes on")

@@ -232,10 +232,11 @@ struct LogReplay<D: Disk> {
             return
         }
         let lost = (lastInFile ?? result.lastZxid).next
-        result.cut = RecoveryReport.TailCut(file: file.name, offset: end.offset, zxid: lost)
-        result.warnings.append(
-            "\(path): cut at offset \(end.offset): \(fault); transaction \(lost) was being written when the server "
-                + "ended and was not acknowledged"
+        result.cut = RecoveryReport.TailCut(
+            file: file.name,
+            offset: end.offset,
+            zxid: lost,
+            reason: fault.description
         )
     }
 

@@ -281,7 +281,6 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         var report = attempt.report
         let used = report.snapshot ?? ""
         report.warnings += failures.map { "\($0); used \(used) and a longer replay instead" }
-        report.warnings += report.alarms.map { "\($0); no older snapshot gives a tree with the right digest" }
         return report
     }
 
@@ -292,7 +291,6 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
     ) -> RecoveryReport {
         var result = report(attempt, failures)
         let used = result.snapshot ?? ""
-        result.alarms = doubtful.report.alarms
         result.warnings += doubtful.report.alarms.map {
             "\($0): \(doubtful.report.snapshot ?? "") does not belong to this history; with \(used) and a longer "
                 + "replay the digests are right"

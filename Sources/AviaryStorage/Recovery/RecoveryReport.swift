@@ -25,7 +25,7 @@ package struct RecoveryReport: Sendable, Hashable {
     package var removedLogs: [String] = []
     /// The tree may not be what its history says. Nothing proves it wrong, but somebody has to know.
     package var alarms: [DigestAlarm] = []
-    /// What an operator should read once, in words.
+    /// What else an operator should read once, in words.
     package var warnings: [String] = []
 
     package struct TailCut: Sendable, Hashable {
@@ -33,12 +33,8 @@ package struct RecoveryReport: Sendable, Hashable {
         package var offset: Int64
         /// Of the record that was lost, had it been whole.
         package var zxid: Zxid
-
-        package init(file: String, offset: Int64, zxid: Zxid) {
-            self.file = file
-            self.offset = offset
-            self.zxid = zxid
-        }
+        /// What stood there.
+        package var reason: String
     }
 
     init(database: Database, lastZxid: Zxid) {

@@ -17,6 +17,7 @@ final class TxnLogFile<File: DiskFile> {
     private var writtenEnd: Int64 = 0
     private var canAllocate = true
 
+    private var smallestStep: Int64 { 4096 }
     /// Zeros written ahead of the records at a time.
     private static var zeroStep: Int64 { 1 << 20 }
 
@@ -47,9 +48,14 @@ final class TxnLogFile<File: DiskFile> {
     ) throws(StorageError) -> LogSpace? {
         if end + reserveBytes <= allocatedEnd { return .ok }
         if end <= allocatedEnd, !asksForMore { return .low }
-        if try grow(to: end + reserveBytes, chunkBytes: chunkBytes) { return .ok }
+        // A disk without room for a whole chunk is not full yet.
+        var step = chunkBytes
+        while step >= smallestStep {
+            if try grow(to: end + reserveBytes, chunkBytes: step) { return .ok }
+            step /= 4
+        }
         if end <= allocatedEnd { return .low }
-        return try grow(to: end, chunkBytes: 4096) ? .low : nil
+        return try grow(to: end, chunkBytes: smallestStep) ? .low : nil
     }
 
     /// - Returns: false when the disk is full; the file then is what it was.
