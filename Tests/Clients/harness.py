@@ -39,7 +39,7 @@ CACHE = os.environ.get("AVIARY_TEST_CACHE") or os.path.join(
 GOLDEN = os.environ.get("AVIARY_GOLDEN") or os.path.join(ROOT, "Tests", "Golden")
 JARS = os.path.join(CACHE, "jars")
 PYTHON_PACKAGES = os.path.join(CACHE, "python")
-BINARY = os.environ.get("AVIARY_BINARY") or os.path.join(ROOT, ".build", "release", "aviary")
+BINARY = os.path.abspath(os.environ.get("AVIARY_BINARY") or os.path.join(ROOT, ".build", "release", "aviary"))
 DEBIAN_JAR = "/usr/share/java/zookeeper.jar"
 DEBIAN_CLASSES = os.pathsep.join([DEBIAN_JAR, "/usr/share/java/slf4j-log4j12.jar", "/usr/share/java/log4j-1.2.jar"])
 SUPER_DIGEST = "super:lK75jTNcA+U9vtVEw5vB51mj/w4="       # of super:secret

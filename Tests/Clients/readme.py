@@ -4,6 +4,7 @@ the README says (on another port), and must print what stands there; where it sa
 import code
 import contextlib
 import io
+import logging
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from harness import BINARY, PYTHON_PACKAGES, ROOT, Check, Server, equal, expect,
 from zkcli import Shell
 
 sys.path.insert(0, PYTHON_PACKAGES)
+logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 TITLE = "## Two minutes with it"
 
 

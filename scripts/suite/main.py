@@ -36,6 +36,7 @@ CHECKS = [
     ClientCheck("start-trouble", "start_trouble.py"),
     ClientCheck("durability", "durability.py"),
     ClientCheck("housekeeping", "housekeeping.py", ["jdk", "jars"]),
+    ClientCheck("differential", "differential.py", ["jdk", "jars"]),
     ClientCheck("golden-client", "golden_client.py"),
     ClientCheck("golden-disk", "golden_disk.py"),
     ClientCheck("curator", "curator.py", ["jdk", "jars"]),
