@@ -17,6 +17,9 @@ package enum FileNames {
     /// Ends the name of a file that is not finished.
     package static let unfinishedSuffix = ".tmp"
 
+    /// Ours: what a file is called that must not be read any more, and that somebody may want to look at.
+    package static func setAside(_ name: String) -> String { ".aviary.aside." + name }
+
     private static let logPrefix = "log."
     private static let snapshotPrefix = "snapshot."
 

@@ -111,7 +111,7 @@ extension StorageError: CustomStringConvertible {
         case .damagedLog(let damage):
             "\(damage.file): \(damage.reason) at offset \(damage.offset), last good zxid "
                 + "\(damage.lastGoodZxid.map { "\($0)" } ?? "none in this file"); restore this file from a copy. "
-                + "To give up everything from there on, move the file and all later logs away and start again"
+                + "To give up what is in it and in all later logs, move them away and start again"
         case .missingRecords(let file, let offset, let expected, let found):
             "\(file): record \(found) at offset \(offset), expected \(expected): transactions \(expected) and later "
                 + "are missing. Restore the missing log file or a newer snapshot"

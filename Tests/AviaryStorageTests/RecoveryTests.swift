@@ -217,6 +217,13 @@ struct RecoveryTests {
         } else {
             #expect(warning.hasPrefix("snapshot.100000002: holds a node changed by 0x100000003"))
         }
+        // They do not stand in the way, or count, ever again.
+        #expect(report.setAside.last == "snapshot.100000002")
+        disk.restart(.everythingUnsynced)
+        let again = try recover(disk, into: &tree)
+        #expect(again.warnings.isEmpty)
+        #expect(tree.difference(from: committed) == nil)
+        #expect(disk.contents(".aviary.aside.snapshot.100000002".inVersionFolder) != nil)
     }
 
     @Test("Without another snapshot it is used, and the alarm names file and zxid")

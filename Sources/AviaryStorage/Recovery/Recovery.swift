@@ -124,7 +124,9 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
     ) throws(StorageError) -> RecoveryReport {
         var failures: [SnapshotFailure] = []
         var firstUnfit: StorageError?
-        var doubtful: (file: SnapshotFileEntry, attempt: Attempt)?
+        // Loads, but does not belong to the history in the logs. The first of them serves if there is nothing better.
+        var doubtful: [(file: SnapshotFileEntry, attempt: Attempt)] = []
+        var failuresBefore = 0
         search: for file in snapshots.files.prefix(Self.maxCandidates) {
             let attempt: Attempt
             do throws(AttemptError) {
@@ -138,26 +140,29 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
                     failures.append(SnapshotFailure(file: file.name, offset: 0, reason: error.description))
                 case .refused(let error):
                     // Older snapshots need the same logs and more.
-                    guard doubtful == nil else { break search }
+                    guard doubtful.isEmpty else { break search }
                     throw failures.isEmpty ? error : withFailures(error, file, failures)
                 }
                 continue
             }
-            if let doubtful {
-                guard attempt.isClean, attempt.report.lastZxid == doubtful.attempt.report.lastZxid else { continue }
-                return report(attempt, insteadOf: doubtful.attempt, failures)
+            if let first = doubtful.first {
+                if attempt.isClean, attempt.report.lastZxid == first.attempt.report.lastZxid {
+                    return report(attempt, insteadOf: doubtful.map { $0.attempt }, failures)
+                }
+            } else {
+                try check(attempt, reaches: snapshots, failures)
+                if attempt.isClean { return report(attempt, failures) }
+                failuresBefore = failures.count
             }
-            try check(attempt, reaches: snapshots, failures)
-            if attempt.isClean { return report(attempt, failures) }
-            doubtful = (file, attempt)
+            doubtful.append((file, attempt))
         }
-        guard let doubtful else {
+        guard let first = doubtful.first else {
             if let firstUnfit, failures.count == 1 { throw firstUnfit }
             throw .noUsableSnapshot(directory: directories.snapshots, failures: failures)
         }
         // No other is better. It was replaced in the target while they were tried.
         do throws(AttemptError) {
-            return report(try load(doubtful.file, logs, into: &target), failures)
+            return report(try load(first.file, logs, into: &target), Array(failures[..<failuresBefore]))
         } catch {
             switch error {
             case .damaged(let failure):
@@ -286,14 +291,18 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
 
     private func report(
         _ attempt: Attempt,
-        insteadOf doubtful: Attempt,
+        insteadOf doubtful: [Attempt],
         _ failures: [SnapshotFailure]
     ) -> RecoveryReport {
         var result = report(attempt, failures)
         let used = result.snapshot ?? ""
-        result.warnings += doubtful.report.alarms.map {
-            "\($0): \(doubtful.report.snapshot ?? "") does not belong to this history; with \(used) and a longer "
-                + "replay the digests are right"
+        for other in doubtful {
+            guard let name = other.report.snapshot, let alarm = other.report.alarms.first else { continue }
+            result.setAside.append(name)
+            result.warnings.append(
+                "\(alarm): \(name) does not belong to this history and is set aside; with \(used) and a longer replay "
+                    + "everything is right"
+            )
         }
         return result
     }
@@ -313,6 +322,12 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
                 report.removedLogs.append(log.name)
                 if let warning = log.warning { report.warnings.append(warning) }
             }
+            for name in report.setAside {
+                try disk.rename(
+                    FileNames.join(directories.snapshots, name),
+                    to: FileNames.join(directories.snapshots, FileNames.setAside(name))
+                )
+            }
             for name in snapshots.unfinished { try disk.remove(FileNames.join(directories.snapshots, name)) }
             if try disk.entry(at: spare) != nil { try disk.remove(spare) }
             if try disk.entry(at: initialize) != nil { try disk.remove(initialize) }
@@ -321,7 +336,12 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         }
         if let newest = logs.files.last { try settle(newest, cutAt: report.tailCut?.offset) }
         guard options.forcesSync else { return }
-        do { try disk.sync(directory: directories.logs) } catch { throw .syncFailed(error) }
+        do {
+            try disk.sync(directory: directories.logs)
+            if !report.setAside.isEmpty { try disk.sync(directory: directories.snapshots) }
+        } catch {
+            throw .syncFailed(error)
+        }
     }
 
     /// Cuts the newest log where its records end, and makes it stable as it then is.

@@ -23,6 +23,8 @@ package struct RecoveryReport: Sendable, Hashable {
     package var tailCut: TailCut?
     /// Names of logs without any record, removed.
     package var removedLogs: [String] = []
+    /// Names of snapshots that hold what history does not. They have another name now, which nobody reads.
+    package var setAside: [String] = []
     /// The tree may not be what its history says. Nothing proves it wrong, but somebody has to know.
     package var alarms: [DigestAlarm] = []
     /// What else an operator should read once, in words.

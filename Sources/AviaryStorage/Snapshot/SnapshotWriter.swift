@@ -64,7 +64,7 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
         let file: D.File
         do { file = try disk.open(unfinishedPath(zxid), .replace) } catch { throw .snapshotFailed(error) }
         state = .writing(file: file, zxid: zxid)
-        pending.removeAll(keeping: pending.count)
+        pending.removeAll(keeping: SnapshotWriterLimits.pieceBytes * 2)
         packed.removeAll()
         sealed = 0
         adler = Adler32.initial
