@@ -106,7 +106,8 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
     @discardableResult
     package mutating func finish(digest: UInt64?, lastProcessed: Bool) throws(StorageError) -> DirectoryEntry {
         guard case .writing(let file, let zxid) = state else {
-            fatalError("invariant: no snapshot is being written")
+            invariant(false, "no snapshot is being written")
+            return DirectoryEntry(name: "", size: 0)
         }
         writeEndMark()
         seal()
