@@ -13,7 +13,8 @@ from harness import Check, equal
 from wire import acls, buffer, string
 
 NAMES = ["a", "b", "c-"]
-STEPS, SEEDS = 1500, 6
+STEPS, SEEDS = 1500, 5
+WRITES = (1, 2, 5, 7, 14, 15, 19, 21)
 OPEN = [(31, "world", "anyone")]
 OPERATIONS = {
     1: "create", 2: "delete", 3: "exists", 4: "getData", 5: "setData", 6: "getACL", 7: "setACL", 8: "getChildren", 9: "sync",
@@ -306,6 +307,8 @@ def compare(check, seed, steps):
         if want != got:
             raise AssertionError("%s: %s: (xid echoed, zxid, error, events before, body)\n    expected %r\n    got      %r"
                                  % (where, name, want, got))
+        if operation not in WRITES:
+            continue
         want, got = (side.events() for side in sides)
         if want != got:
             raise AssertionError("%s: after %s: events per session\n    expected %r\n    got      %r" % (where, name, want, got))
