@@ -281,6 +281,10 @@ package final class RunningServer: Sendable {
         }
         guard isFirst else { return await waitUntilStopped() }
         loop.logger.debug("stopping")
+        await run { loop, done in
+            loop.beginStopping()
+            done()
+        }
         for channel in channels { try? await channel.close() }
         await run { $0.stopReading(patience: RunningServer.patience, whenQuiet: $1) }
         await run { $0.stopLog(patience: RunningServer.patience, $1) }

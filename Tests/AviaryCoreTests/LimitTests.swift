@@ -87,7 +87,7 @@ struct LimitTests {
         }
         let client = harness.connect(timeout: 60_000)
         client.create("/c", as: .createContainer)
-        harness.core.setSpaceLow(true, at: harness.now, into: &harness.output)
+        harness.core.setLogRoom(.low, at: harness.now, into: &harness.output)
         harness.carryOut()
         let logged = harness.log.count
         harness.advance(milliseconds: 5_100)
@@ -95,7 +95,7 @@ struct LimitTests {
         #expect(client.create("/x").error == .systemError)
         #expect(client.call(.createSession).error == .systemError)
         #expect(harness.log.count == logged)
-        harness.core.setSpaceLow(false, at: harness.now, into: &harness.output)
+        harness.core.setLogRoom(.plenty, at: harness.now, into: &harness.output)
         harness.carryOut()
         harness.advance(milliseconds: 100)
         #expect(client.read(.exists, "/c").error == .noNode)

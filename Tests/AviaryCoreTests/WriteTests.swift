@@ -148,14 +148,37 @@ struct WriteTests {
         let client = harness.connect()
         client.create("/e", flags: 1)
         let zxid = harness.core.lastProcessedZxid
-        harness.core.setSpaceLow(true, at: harness.now, into: &harness.output)
+        harness.core.setLogRoom(.low, at: harness.now, into: &harness.output)
         #expect(client.create("/x").error == .systemError)
         #expect(harness.core.lastProcessedZxid == zxid)
         #expect(client.read(.exists, "/e").error == .ok)
         #expect(client.call(.closeSession).error == .ok)
         #expect(harness.core.ephemeralCount == 0)
-        harness.core.setSpaceLow(false, at: harness.now, into: &harness.output)
+        harness.core.setLogRoom(.plenty, at: harness.now, into: &harness.output)
         #expect(harness.connect().create("/x").error == .ok)
+    }
+}
+
+@Suite("A disk without any room")
+struct ExhaustedLogTests {
+    @Test("Nothing is logged: sessions neither begin nor end, reads go on, and what is overdue ends once there is room")
+    func exhausted() {
+        let harness = CoreHarness()
+        let silent = harness.connect(timeout: 4000)
+        let client = harness.connect(timeout: 20_000)
+        silent.create("/e", flags: 1)
+        let logged = harness.log.count
+        harness.core.setLogRoom(.exhausted, at: harness.now, into: &harness.output)
+        #expect(client.create("/x").error == .systemError)
+        #expect(client.call(.closeSession).error == .systemError)
+        #expect(harness.connect().session == 0)
+        harness.advance(milliseconds: 10_000)
+        #expect(client.read(.exists, "/e").error == .ok)
+        #expect(harness.log.count == logged)
+        harness.core.setLogRoom(.plenty, at: harness.now, into: &harness.output)
+        harness.advance(milliseconds: 1)
+        #expect(client.read(.exists, "/e").error == .noNode)
+        #expect(silent.isClosed)
     }
 }
 

@@ -52,7 +52,7 @@ extension ServerCore {
             if let node = state(key(path)) { removePending(path, node, zxid) }
         }
         // Without the list the same nodes go when it is applied; a record too long to be read back would be fatal.
-        let isListed = options.closeSessionTxn && bytes + 256 <= options.maxBufferBytes
+        let isListed = options.closeSessionTxn && !isSpaceLow && bytes + 256 <= options.maxBufferBytes
         return .closeSession(paths: isListed ? paths : nil)
     }
 

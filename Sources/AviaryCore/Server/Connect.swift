@@ -53,7 +53,9 @@ extension ServerCore {
         if isSpaceLow {
             // What is left of the log's space is for the end of sessions; a part of it is for those who want to read.
             sessionBytesWhileLow += 128
-            guard sessionBytesWhileLow < 512 << 10 else { return close(connection.id, into: &output) }
+            guard logRoom != .exhausted, sessionBytesWhileLow < 512 << 10 else {
+                return close(connection.id, into: &output)
+            }
         }
         var id = SessionID(nextSessionID)
         while sessions[id] != nil || id == .none { id = SessionID(id.rawValue &+ 1) }

@@ -50,6 +50,14 @@ extension ServerCore {
         }
     }
 
+    /// Whether a frame asks for a transaction other than the end of its session. Not for a connection's first frame.
+    package func isWrite(_ frame: UnsafeRawBufferPointer) -> Bool {
+        guard frame.count >= 8 else { return false }
+        let type = Int32(bigEndian: frame.loadUnaligned(fromByteOffset: 4, as: Int32.self))
+        guard let operation = Operation(rawValue: type) else { return false }
+        return operation.isWrite && operation != .closeSession
+    }
+
     /// Ends a connection: nothing more is read from it or sent to it.
     mutating func close(_ id: ConnectionID, into output: inout Output) {
         guard let connection = connections[id], connection.phase != .closed else { return }
@@ -117,6 +125,8 @@ extension ServerCore {
             }
         case .create, .create2, .createContainer, .createTTL, .delete, .setData, .setACL, .multi, .reconfig:
             write(operation, &reader, xid, connection, session, at: now, into: &output)
+        case .closeSession where logRoom == .exhausted:
+            refuse(.systemError, operation, xid, connection, at: now, into: &output)
         case .closeSession:
             end(
                 session,

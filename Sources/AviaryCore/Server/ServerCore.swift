@@ -26,8 +26,8 @@ package struct ServerCore: ~Copyable {
     var lastPreparedZxid = Zxid.zero
     /// The id that the next session gets unless it is taken.
     var nextSessionID: Int64
-    /// The disk has no room: client writes are refused, what is left serves the end of sessions.
-    var isSpaceLow = false
+    var logRoom = LogRoom.plenty
+    var isSpaceLow: Bool { logRoom != .plenty }
     /// Bytes logged for new sessions since then.
     var sessionBytesWhileLow = 0
     var snapshotTrigger: SnapshotTrigger
@@ -95,18 +95,27 @@ package struct ServerCore: ~Copyable {
         }
     }
 
-    /// Whether the disk still has room. While it has not, client writes are answered −1 without taking a zxid.
-    package mutating func setSpaceLow(_ isLow: Bool, at now: Now, into output: inout Output) {
-        guard isLow != isSpaceLow else { return }
-        isSpaceLow = isLow
-        sessionBytesWhileLow = 0
-        if isLow {
+    /// What the log can still take. While that is not plenty, client writes are answered −1 without taking a zxid.
+    package mutating func setLogRoom(_ room: LogRoom, at now: Now, into output: inout Output) {
+        guard room != logRoom else { return }
+        let before = logRoom
+        logRoom = room
+        switch room {
+        case .plenty:
+            sessionBytesWhileLow = 0
+            output.note(.info, "the disk of the transaction log has room again: writes are accepted")
+        case .low where before == .plenty:
             output.note(
                 .error,
                 "the disk of the transaction log is full: writes are refused with error -1 until there is room again; reads go on"
             )
-        } else {
-            output.note(.info, "the disk of the transaction log has room again: writes are accepted")
+        case .low:
+            break
+        case .exhausted:
+            output.note(
+                .error,
+                "nothing more fits on the disk of the transaction log: sessions neither begin nor end until there is room again; reads go on"
+            )
         }
     }
 
@@ -115,7 +124,7 @@ package struct ServerCore: ~Copyable {
     /// When `advance` should be called next, monotonic microseconds.
     package var nextDeadlineMicroseconds: Int64 {
         let next = min(
-            sessions.nextDeadlineMilliseconds,
+            logRoom == .exhausted ? Int64.max : sessions.nextDeadlineMilliseconds,
             min(connections.nextHandshakeDeadline, reaper.nextDeadlineMilliseconds(isSpaceLow: isSpaceLow))
         )
         let (microseconds, overflows) = next.multipliedReportingOverflow(by: 1000)
@@ -125,7 +134,8 @@ package struct ServerCore: ~Copyable {
     /// Does what is due: ends sessions, removes containers and TTL nodes, closes connections that say nothing.
     package mutating func advance(to now: Now, into output: inout Output) {
         let milliseconds = now.monotonicMilliseconds
-        for session in sessions.expired(at: milliseconds) {
+        // A session whose end cannot be recorded goes on until it can.
+        for session in logRoom == .exhausted ? [] : sessions.expired(at: milliseconds) {
             statistics.staleSessionsExpired += 1
             output.note(
                 .info,
@@ -172,6 +182,15 @@ package struct ServerCore: ~Copyable {
     }
 
     package var isSnapshotActive: Bool { tree.snapshot.isActive }
+}
+
+/// How much the transaction log can still take.
+package enum LogRoom: Sendable {
+    case plenty
+    /// What is reserved, for the end of sessions.
+    case low
+    /// Nothing.
+    case exhausted
 }
 
 /// What a snapshot begins with.

@@ -286,10 +286,11 @@ final class ClientHandler: ChannelInboundHandler {
             }
             if length >= loop.limits.largeRequestBytes, !countLargeFrame(length) { break }
             guard bytes.count - offset - 4 >= length else { break }
+            let frame = UnsafeRawBufferPointer(rebasing: bytes[(offset + 4)..<(offset + 4 + length)])
+            guard isFirstFrame || loop.mayTake(frame, from: self) else { break }
             isLargeFrameCounted = false
-            let start = offset + 4
-            offset = start + length
-            loop.receive(UnsafeRawBufferPointer(rebasing: bytes[start..<offset]), from: self)
+            offset += 4 + length
+            loop.receive(frame, from: self)
             isFirstFrame = false
             unansweredBytes += length
             if unansweredBytes > loop.limits.maximumUnansweredBytes { loop.checkUnanswered(self) }

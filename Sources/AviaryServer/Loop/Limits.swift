@@ -4,6 +4,8 @@ struct Limits: Sendable {
     var maximumFrameBytes: Int
     /// As many requests may be in flight before anybody is looked at for pausing.
     var outstandingRequests: Int
+    /// Bytes of transactions that may wait for the disk. `TxnLogWriter` reserves space for more than that.
+    var unstoredBytes = 4 << 20
     /// `largeRequestThreshold`: frames from this length on count as large; `Int.max` is never.
     var largeRequestBytes: Int
     /// `largeRequestMaxBytes`.

@@ -133,7 +133,7 @@ final class ServerLoop: @unchecked Sendable {
     private func endTurn() {
         if !large.isEmpty { releaseLargeRequests() }
         if !busy.isEmpty { resumeAnswered() }
-        if !throttled.isEmpty, core.outstandingRequests < limits.outstandingRequests { resumeThrottled() }
+        if !throttled.isEmpty, core.outstandingRequests < limits.outstandingRequests, !isLogBehind { resumeThrottled() }
         if !resumed.isEmpty { readOn() }
         carryOut()
         // Closing a connection may have given the core more to say.
@@ -151,6 +151,22 @@ final class ServerLoop: @unchecked Sendable {
         core.receive(frame, from: id, at: now, into: &output)
         if output.clientBytes.count >= ServerLoop.drainBytes { carryOut() }
         if core.outstandingRequests >= limits.outstandingRequests { throttle(handler, id) }
+    }
+
+    /// Whether as many bytes wait for the disk as may: the space that is reserved for a full disk has to hold them.
+    private var isLogBehind: Bool {
+        (storage?.unstoredBytes ?? 0) + output.logBytes.count >= limits.unstoredBytes
+    }
+
+    /// Whether a frame may be handed to the core now. A write that the log has no room for waits with its connection;
+    /// reads of other connections go on.
+    @inline(__always)
+    func mayTake(_ frame: UnsafeRawBufferPointer, from handler: ClientHandler) -> Bool {
+        guard isLogBehind, core.isWrite(frame) else { return true }
+        metrics.throttleWaits += 1
+        handler.pause(.outstanding)
+        throttled.append(handler)
+        return false
     }
 
     /// Does everything in `output`: the log first, then clients. Nothing depends on that order; it only starts the disk
@@ -180,6 +196,7 @@ final class ServerLoop: @unchecked Sendable {
     private func submitLog() {
         guard let storage else { return }
         let batch = storage.takeBatch()
+        storage.unstoredBytes += outgoing.logBytes.count
         swap(&batch.bytes, &outgoing.logBytes)
         swap(&batch.records, &outgoing.log)
         batch.rollsAfter = outgoing.isSnapshotDue
@@ -401,10 +418,14 @@ final class ServerLoop: @unchecked Sendable {
         if takesSnapshot { beginSnapshot() }
     }
 
+    /// From here on the end is on purpose: ports that close are not opened again.
+    func beginStopping() {
+        isStopping = true
+    }
+
     /// Reads nothing more, and calls back once everything that was accepted is answered, or patience ends.
     func stopReading(patience: TimeAmount, whenQuiet: @escaping @Sendable () -> Void) {
         beginTurn()
-        isStopping = true
         self.whenQuiet = whenQuiet
         for handler in handlers { handler?.pause(.stopping) }
         eventLoop.scheduleTask(in: patience) { [self] in becomeQuiet() }

@@ -11,6 +11,9 @@ final class StorageLink {
     /// Ends the process after an error that nothing may be acknowledged behind.
     let fail: @Sendable (StorageError) -> Void
 
+    /// Bytes of transactions handed over and not reported durable.
+    var unstoredBytes = 0
+
     fileprivate var batches: [LogBatch] = []
     fileprivate var chunks: [SnapshotChunk] = []
     fileprivate var snapshot: SnapshotRun?
@@ -60,11 +63,13 @@ extension ServerLoop {
         }
         beginTurn()
         metrics.flushed(report)
-        for batch in report.batches where storage.batches.count < 4 {
+        for batch in report.batches {
+            storage.unstoredBytes -= batch.bytes.count
+            guard storage.batches.count < 4 else { continue }
             batch.reset()
             storage.batches.append(batch)
         }
-        core.setSpaceLow(report.space == .low, at: now, into: &output)
+        core.setLogRoom(report.space == .low ? .low : .plenty, at: now, into: &output)
         core.durable(upTo: report.durable, at: now, into: &output)
     }
 
