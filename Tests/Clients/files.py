@@ -21,7 +21,7 @@ class Session:
         self.id, self.password = connection.session, connection.password
 
     def attach(self, port):
-        connection = wire.Connection(port, session=self.id, password=self.password)
+        connection = wire.Connection(port, session=self.id, password=self.password, timeout=120000)
         equal(self.id, connection.session, "session id")
         connection.drop()
 
@@ -29,8 +29,8 @@ class Session:
 def write_history(server, root, seed):
     """Writes below `root` all that a tree can hold, and 300 random operations; returns the sessions left open."""
     chance = random.Random(seed)
-    c = server.super_user()
-    alice = wire.Connection(server.port).auth("digest", b"alice:wonder")
+    c = server.super_user(timeout=120000)
+    alice = wire.Connection(server.port, timeout=120000).auth("digest", b"alice:wonder")
     c.create(root, b"root of the step")
     c.set("/", b"data of the root, " + root.encode())
     kinds = root + "/kinds"
@@ -101,7 +101,7 @@ def write_history(server, root, seed):
 
     ephemerals = root + "/ephemerals"
     c.create(ephemerals)
-    staying, closing = wire.Connection(server.port, timeout=20000), wire.Connection(server.port)
+    staying, closing = wire.Connection(server.port, timeout=120000), wire.Connection(server.port)
     for i in range(5):
         staying.create(ephemerals + "/e-", b"%d" % i, flags=3)
         closing.create(ephemerals + "/closing%d" % i, b"", flags=1)
@@ -195,11 +195,12 @@ def read_copies(check, label, data, settings, tree, sessions):
                     reader.kill9()
 
 
-PLAIN = {"preAllocSize": "64"}
+# Sessions must outlive a turn, however slow the machine.
+PLAIN = {"preAllocSize": "64", "maxSessionTimeout": "120000"}
 SNAPSHOTS = dict(PLAIN, snapCount="60")
 # More of every turn's order would only repeat pairs: each hand-over between two kinds, by both ends, is in here.
 RUNS = {
-    "logs alone": ({}, [(OURS, "kill"), (APACHE, "kill"), (OURS, "stop"), (DEBIAN, "stop"), (OURS, "kill"), (DEBIAN, "kill")]),
+    "logs alone": ({"maxSessionTimeout": "120000"}, [(OURS, "kill"), (APACHE, "kill"), (OURS, "stop"), (DEBIAN, "stop"), (OURS, "kill"), (DEBIAN, "kill")]),
     "snapshots": (SNAPSHOTS, [(APACHE, "stop"), (OURS, "stop"), (APACHE, "kill"), (OURS, "kill"), (DEBIAN, "stop")]),
     "gz snapshots": (dict(SNAPSHOTS, **{"snapshot.compression.method": "gz"}),
                      [(DEBIAN, "stop"), (OURS, "kill"), (APACHE, "stop"), (OURS, "stop")]),
