@@ -27,6 +27,9 @@ package enum StorageError: Error, Hashable, Sendable {
 
     case damagedLog(LogDamage)
 
+    /// A log record longer than what is read, written when more was allowed. Nothing is wrong with the file.
+    case recordAboveLimit(file: String, offset: Int64, length: Int, limit: Int)
+
     /// Log records are missing between what is loaded and what follows.
     case missingRecords(file: String, offset: Int64, expected: Zxid, found: Zxid)
 
@@ -112,6 +115,9 @@ extension StorageError: CustomStringConvertible {
             "\(damage.file): \(damage.reason) at offset \(damage.offset), last good zxid "
                 + "\(damage.lastGoodZxid.map { "\($0)" } ?? "none in this file"); restore this file from a copy. "
                 + "To give up what is in it and in all later logs, move them away and start again"
+        case .recordAboveLimit(let file, let offset, let length, let limit):
+            "\(file): record of \(length) bytes at offset \(offset), above what jute.maxbuffer + "
+                + "jute.maxbuffer.extrasize allow (\(limit)): raise jute.maxbuffer to what it was when this was written"
         case .missingRecords(let file, let offset, let expected, let found):
             "\(file): record \(found) at offset \(offset), expected \(expected): transactions \(expected) and later "
                 + "are missing. Restore the missing log file or a newer snapshot"

@@ -363,17 +363,17 @@ struct DurableMarkTests {
         history.createMany(12)
         self.history = history
         try disk.writeSnapshot(History().tree, zxid: .zero)
-        var log = TxnLogWriter(
-            disk: disk,
-            directory: "data/version-2",
-            lastZxid: .zero,
-            options: TxnLogOptions(preallocationBytes: 64 << 10)
-        )
+        var log = DurableMarkTests.writer(disk)
         for group in [1...4, 5...8, 9...12] as [ClosedRange<Int64>] {
             log.append(history.records(group))
             try log.flush()
         }
         disk.restart(.everythingUnsynced)
+    }
+
+    private static func writer(_ disk: SimulatedDisk) -> TxnLogWriter<SimulatedDisk> {
+        let options = TxnLogOptions(preallocationBytes: 64 << 10, reserveBytes: 16 << 10)
+        return TxnLogWriter(disk: disk, directory: "data/version-2", lastZxid: .zero, options: options)
     }
 
     private func offset(_ zxid: Int64) -> Int { FileBytes.offset(of: zxid, in: history.records) }
@@ -439,6 +439,48 @@ struct DurableMarkTests {
         disk.flipBit(path, offset: offset(13) + 50)
         var tree = NaiveTree()
         #expect(try recover(disk, into: &tree).lastZxid == Zxid(12))
+    }
+
+    @Test(
+        "A whole record above the reader's limit is refused with the setting to raise, wherever it stands",
+        arguments: [2, 6, 10, 13] as [Int64]
+    )
+    func aboveLimit(_ zxid: Int64) throws {
+        var longer = History()
+        for number in 1...13 as ClosedRange<Int64> {
+            longer.create("/n\(number)", number == zxid ? String(repeating: "x", count: 5000) : "data")
+        }
+        let disk = SimulatedDisk.empty()
+        try disk.writeSnapshot(History().tree, zxid: .zero)
+        var log = DurableMarkTests.writer(disk)
+        for group in [1...4, 5...8, 9...12] as [ClosedRange<Int64>] {
+            log.append(longer.records(group))
+            try log.flush()
+        }
+        var bytes = try #require(disk.contents(path))
+        let end = FileBytes.offset(of: 13, in: longer.records)
+        let last = FileBytes.record(longer.records[12].payload)
+        bytes.replaceSubrange(end..<end + last.count, with: last)
+        disk.setContents(path, bytes)
+        var tree = NaiveTree()
+        let error = try #require(throws: StorageError.self) {
+            try recover(disk, into: &tree) { $0.limits.maxBufferBytes = 4096 }
+        }
+        let offset = FileBytes.offset(of: zxid, in: longer.records)
+        let length = longer.records[Int(zxid) - 1].payload.count
+        #expect(error == .recordAboveLimit(file: path, offset: Int64(offset), length: length, limit: 4096))
+        #expect(error.description.contains("raise jute.maxbuffer"))
+        #expect(!error.description.contains("move"))
+        #expect(disk.contents(path) == bytes)
+        #expect(try recover(disk, into: &tree).lastZxid == Zxid(13))
+    }
+
+    @Test("A length that no record can have is refused in the last group too", arguments: [Int32.max, -1, .min])
+    func impossibleLength(_ length: Int32) throws {
+        var bytes = try #require(disk.contents(path))
+        withUnsafeBytes(of: length.bigEndian) { bytes.replaceSubrange(offset(10) + 8..<offset(10) + 12, with: $0) }
+        disk.setContents(path, bytes)
+        #expect(try damage()?.reason.contains("\(length)") == true)
     }
 
     @Test("A mark that does not check is none, and what is doubtful is refused")

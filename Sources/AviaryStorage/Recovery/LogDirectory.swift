@@ -74,7 +74,7 @@ struct LogDirectory {
             lastGood: Zxid(file.zxid.rawValue &- 1),
             maxRecordBytes: limits.maxBufferBytes
         )
-        guard try tail.verdict(isNewest: true) == .torn else { throw damaged(path, end.offset, fault.description) }
+        if let error = try tail.refusal(isNewest: true, lastGoodZxid: nil) { throw error }
         return Empty(
             name: file.name,
             warning: "\(path): removed: its only record at offset \(end.offset) was being written when the server "

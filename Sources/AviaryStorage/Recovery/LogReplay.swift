@@ -217,9 +217,13 @@ struct LogReplay<D: Disk> {
             lastGood: lastInFile ?? Zxid(file.zxid.rawValue &- 1),
             maxRecordBytes: limits.maxBufferBytes
         )
-        let verdict: LogTail<D>.Verdict
-        do { verdict = try tail.verdict(isNewest: isNewest) } catch { throw .refused(error) }
-        guard verdict == .torn else { throw damaged(path, end.offset, fault.description, lastInFile) }
+        let refusal: StorageError?
+        do {
+            refusal = try tail.refusal(isNewest: isNewest, lastGoodZxid: lastInFile)
+        } catch {
+            throw .refused(error)
+        }
+        if let refusal { throw .refused(refusal) }
         guard isNewest else {
             openEnd = OpenEnd(
                 file: path,

@@ -13,14 +13,39 @@ struct LogTail<D: Disk> {
     let lastGood: Zxid
     let maxRecordBytes: Int
 
-    enum Verdict: Equatable {
+    private enum Verdict {
         /// Nothing from here on was acknowledged, as far as anybody can know.
         case torn
         case damaged
+        /// All of a record may be there, but it is longer than what is read.
+        case aboveLimit(length: Int)
     }
 
-    /// - Parameter isNewest: whether no later file has records.
-    func verdict(isNewest: Bool) throws(StorageError) -> Verdict {
+    /// - Parameters:
+    ///   - isNewest: whether no later file has records.
+    ///   - lastGoodZxid: for the message.
+    /// - Returns: why the log cannot be used; nil when the bad record is a torn end.
+    func refusal(isNewest: Bool, lastGoodZxid: Zxid?) throws(StorageError) -> StorageError? {
+        let path = FileNames.join(directory, name)
+        switch try verdict(isNewest: isNewest) {
+        case .torn:
+            return nil
+        case .damaged:
+            return .damagedLog(
+                LogDamage(file: path, offset: end.offset, reason: fault.description, lastGoodZxid: lastGoodZxid)
+            )
+        case .aboveLimit(let length):
+            return .recordAboveLimit(file: path, offset: end.offset, length: length, limit: maxRecordBytes)
+        }
+    }
+
+    private func verdict(isNewest: Bool) throws(StorageError) -> Verdict {
+        // Bytes that did not reach the disk are zeros: they make a length smaller, never this. So the mark has no say.
+        if case .badLength(let length) = fault, length < 0 || Int(length) > maxRecordBytes {
+            let end = end.offset + Int64(length) + Int64(TxnLogFormat.recordOverhead)
+            let size = try size()
+            return length > 0 && end <= size ? .aboveLimit(length: Int(length)) : .damaged
+        }
         if let mark, end.offset < mark.synced { return .damaged }
         if let mark, isNewest {
             // A good record at or behind the end of the group proves that the group was stable; behind its end nothing
@@ -29,9 +54,6 @@ struct LogTail<D: Disk> {
             return try hasRecord(from: mark.groupEnd) ? .damaged : .torn
         }
         switch fault {
-        case .badLength(let length) where length < 0 || Int(length) > maxRecordBytes:
-            // Bytes that did not reach the disk are zeros: they make a length smaller, never this.
-            return .damaged
         case .badEnd:
             return try hasDataBehindRecord() ? .damaged : .torn
         case .incomplete, .zerosBeforeData, .badLength, .badChecksum:
