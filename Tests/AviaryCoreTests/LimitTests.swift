@@ -150,7 +150,7 @@ struct LimitTests {
         let second = harness.connect()
         var password = JuteWriter()
         // The next id; its password follows from it and is no secret.
-        SessionPasswordOracle.write(for: first.session + 1, to: &password)
+        PasswordOracle.write(for: first.session + 1, to: &password)
         let thief = harness.connect(session: first.session + 1, password: password.copy())
         #expect(thief.isClosed)
         harness.releaseDisk()
@@ -158,17 +158,5 @@ struct LimitTests {
         #expect(second.session == first.session + 1)
         #expect(!second.isClosed)
         #expect(second.password == password.copy())
-    }
-}
-
-/// `java.util.Random` as Apache's servers use it for passwords, written once more.
-enum SessionPasswordOracle {
-    static func write(for session: Int64, to writer: inout JuteWriter) {
-        var state = UInt64(bitPattern: (session ^ 0xB341_5C00) ^ 0x5_DEEC_E66D) % (1 << 48)
-        for _ in 0..<4 {
-            state = (state &* 0x5_DEEC_E66D &+ 0xB) % (1 << 48)
-            let value = UInt32(truncatingIfNeeded: state >> 16)
-            for shift in [0, 8, 16, 24] { writer.byte(UInt8(truncatingIfNeeded: value >> UInt32(shift))) }
-        }
     }
 }

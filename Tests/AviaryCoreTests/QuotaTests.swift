@@ -57,6 +57,29 @@ struct QuotaTests {
         #expect(client.next()?.error == .quotaExceeded)
     }
 
+    @Test("Statistics in flight count, also what they are made with and what was made before them in flight")
+    func statisticsInFlight() {
+        let (harness, client) = harness("count=-1,bytes=-1=;byteHardLimit=8;countHardLimit=3", stats: nil)
+        harness.isDiskHeld = true
+        func post(_ path: String, _ data: String) {
+            client.post(.create) {
+                $0.string(path)
+                $0.string(data)
+                ACL.write(ACL.open, to: &$0)
+                $0.int32(0)
+            }
+        }
+        post("/q/a", "1234")
+        post(Self.stats, "count=100,bytes=100")
+        post("/q/b", "12345")
+        post("/q/b", "1234")
+        post("/q/c", "")
+        harness.releaseDisk()
+        let expected: [ErrorCode] = [.ok, .ok, .quotaExceeded, .ok, .quotaExceeded]
+        #expect((0..<5).map { _ in client.next()?.error } == expected)
+        #expect(data(client, Self.stats) == "count=3,bytes=8")
+    }
+
     @Test("Limits and statistics too long to be read at every write are none")
     func longNumbers() {
         let (_, client) = harness("countHardLimit=1" + String(repeating: ",", count: 2000))

@@ -7,14 +7,13 @@ struct RecoveryTests {
     /// A core filled with a snapshot's nodes below those of a fresh tree, not started yet.
     private func loaded(
         _ nodes: [(path: String, data: String, stat: StatPersisted)],
-        sessions: [(Int64, Int32)] = [],
-        root: StatPersisted = .zero
+        sessions: [(Int64, Int32)] = []
     ) throws -> CoreHarness {
         let harness = CoreHarness { $0.containerMaxNeverUsedMilliseconds = 1 }
         harness.core.reset()
         for (id, timeout) in sessions { harness.core.restore(session: SessionID(id), timeoutMilliseconds: timeout) }
         let system = ["", "/zookeeper", "/zookeeper/quota", "/zookeeper/config"].map {
-            (path: $0, data: "", stat: $0.isEmpty ? root : StatPersisted.zero)
+            (path: $0, data: "", stat: StatPersisted.zero)
         }
         for node in system + nodes {
             try Array(node.path.utf8).withUnsafeBytes { path in
@@ -71,15 +70,49 @@ struct RecoveryTests {
         #expect(client.read(.exists, "/q").stat?.pzxid == Zxid(9))
     }
 
+    @Test("What is replayed of an earlier node of a path does not stick to the later one that a snapshot ahead has")
+    func laterNodeOfTheSamePath() throws {
+        let later = StatPersisted(
+            czxid: Zxid(8),
+            mzxid: Zxid(8),
+            ctime: 0,
+            mtime: 0,
+            ephemeralOwner: 2,
+            pzxid: Zxid(8)
+        )
+        let harness = try loaded([("/e", "new", later)], sessions: [(1, 5000), (2, 5000)])
+        let path = Array("/e".utf8)
+        try harness.core.replay(txn(5, .setData(path: path, data: Array("old".utf8), version: 7, isReconfig: false)))
+        try harness.core.replay(txn(6, .setACL(path: path, acl: ACL.readable, version: 3)))
+        // The old form, without a list: it cannot say that the earlier node went.
+        try harness.core.replay(txn(7, .closeSession(paths: nil)))
+        let create = TxnBody.CreateTxn(
+            kind: .create,
+            path: path,
+            data: Array("new".utf8),
+            acl: ACL.open,
+            isEphemeral: true,
+            parentCVersion: 2
+        )
+        try harness.core.replay(txn(8, .create(create), session: 2))
+        try harness.core.finishReplay()
+        let client = start(harness, 8)
+        let reply = client.read(.getData, "/e")
+        #expect(reply.string == "new")
+        #expect(reply.stat?.version == 0)
+        #expect(reply.stat?.aversion == 0)
+        #expect(reply.stat?.mzxid == Zxid(8))
+    }
+
     @Test("A node made in a parent that a snapshot ahead no longer has is passed over; a parent lost otherwise is not")
     func missingParent() throws {
-        let ahead = try loaded([], root: stat(0, pzxid: 8))
+        let ahead = try loaded([])
         try ahead.core.replay(txn(5, create("/gone/child")))
         try ahead.core.replay(txn(6, .delete(path: Array("/gone/child".utf8), byContainerCheck: false)))
         try ahead.core.replay(txn(8, .delete(path: Array("/gone".utf8), byContainerCheck: false)))
-        #expect(throws: RestoreFailure.missingParent(path: "/lost/child")) {
-            try ahead.core.replay(txn(9, create("/lost/child")))
-        }
+        try ahead.core.finishReplay()
+        try ahead.core.replay(txn(9, create("/lost/child")))
+        #expect(throws: RestoreFailure.missingParent(path: "/lost/child")) { try ahead.core.finishReplay() }
     }
 
     @Test("What a quota counts is right after a replay over a snapshot that is ahead")

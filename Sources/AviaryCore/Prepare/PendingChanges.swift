@@ -65,6 +65,12 @@ struct PendingChanges {
         return nodes[key]
     }
 
+    /// In no order: only for sums.
+    func forEach(_ body: (PathKey, NodeState) -> Void) {
+        for (key, state) in nodes where scratch?[key] == nil { body(key, state) }
+        for (key, state) in scratch ?? [:] { body(key, state) }
+    }
+
     mutating func set(_ key: PathKey, _ state: NodeState) {
         if state.quotaData != nil { longestQuotaNode = max(longestQuotaNode, key.bytes.count) }
         if scratch != nil {

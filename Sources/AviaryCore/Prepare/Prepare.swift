@@ -108,12 +108,10 @@ extension ServerCore {
                 operation: operation ?? body.type,
                 connection: connection,
                 arrivedMicroseconds: arrived ?? now.monotonicMicroseconds,
-                touched: touched,
-                usage: touchedUsage
+                touched: touched
             )
         )
         touched.removeAll(keepingCapacity: true)
-        touchedUsage.removeAll(keepingCapacity: true)
         if let connection {
             connection.waiting.append(.write)
             connections.waitingCount += 1

@@ -78,6 +78,8 @@ extension ServerCore {
             quotaData: QuotaIndex.isQuotaNode(path) ? request.data ?? [] : nil
         )
         change(nodeKey, from: nil, to: node, context.zxid)
+        if let quota = QuotaIndex.path(ofNode: path, named: QuotaIndex.statsName) { countAll(quota, context.zxid) }
+        countUsage(path, count: 1, bytes: Int64(request.data?.count ?? 0), context.zxid)
         if isEphemeral { context.session?.pendingEphemerals.append(path) }
         return .create(
             TxnBody.CreateTxn(

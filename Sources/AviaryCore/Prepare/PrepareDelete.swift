@@ -65,6 +65,6 @@ extension ServerCore {
             change(parentKey, from: old, to: parent, zxid)
         }
         change(key(path), from: node, to: nil, zxid)
-        countUsage(path, count: -1, bytes: -Int64(max(node.dataLength, 0)))
+        countUsage(path, count: -1, bytes: -Int64(max(node.dataLength, 0)), zxid)
     }
 }

@@ -65,14 +65,7 @@ extension ServerCore {
     private mutating func dropMulti(_ ephemeralsBefore: Int, _ context: PrepareContext) {
         pending.dropScratch()
         context.session?.pendingEphemerals.removeLast(downTo: ephemeralsBefore)
-        forgetTouched()
-    }
-
-    /// What was prepared is not made after all.
-    mutating func forgetTouched() {
         touched.removeAll(keepingCapacity: true)
-        forgetUsage(touchedUsage)
-        touchedUsage.removeAll(keepingCapacity: true)
     }
 
     private func fitsLog(_ bodies: [TxnBody]) -> Bool {

@@ -17,6 +17,7 @@ extension ServerCore {
         node.digestPrefix = digestPrefix(nodeKey.bytes, request.data)
         if QuotaIndex.isQuotaNode(path) { node.quotaData = request.data ?? [] }
         change(nodeKey, from: old, to: node, context.zxid)
+        countUsage(path, count: 0, bytes: growth, context.zxid)
         return .setData(path: path, data: request.data, version: node.stat.version, isReconfig: false)
     }
 

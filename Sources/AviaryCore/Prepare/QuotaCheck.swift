@@ -1,64 +1,83 @@
 import ZooKeeperProtocol
 
+/// Quotas as the next write must see them: limits and usage with all that is in flight
+/// (docs/protocol/client-protocol.md section 15).
 extension ServerCore {
-    /// Whether a write stays within the hard limits of its quota, counting what is in flight; and remembers what it adds.
+    /// Whether a write stays within the hard limits of its quota.
     ///
     /// - Throws: `quotaExceeded`, when quotas are enforced.
-    mutating func checkQuota(_ path: [UInt8], addingCount: Int64, addingBytes: Int64) throws(ErrorCode) {
-        guard let (quotaPath, limits) = quota(for: path) else { return }
-        if options.enforceQuota {
-            let used = usage(of: quotaPath)
-            if addingCount > 0, limits.countHard > -1,
-                QuotaNumbers.sum(used.count, addingCount) > limits.countHard
-            {
-                throw .quotaExceeded
-            }
-            if addingBytes != 0 || addingCount > 0, limits.bytesHard > -1,
-                QuotaNumbers.sum(used.bytes, addingBytes) > limits.bytesHard
-            {
-                throw .quotaExceeded
-            }
+    func checkQuota(_ path: [UInt8], addingCount: Int64, addingBytes: Int64) throws(ErrorCode) {
+        guard options.enforceQuota, let (quotaPath, limits) = quota(for: path) else { return }
+        let used = QuotaNumbers(usage: quotaData(key(QuotaIndex.statsPath(quotaPath))) ?? [])
+        if addingCount > 0, limits.countHard > -1, QuotaNumbers.sum(used.count, addingCount) > limits.countHard {
+            throw .quotaExceeded
         }
-        countUsage(path, count: addingCount, bytes: addingBytes)
-    }
-
-    /// What this write will do to the usage once it is applied; until then the next check counts it.
-    mutating func countUsage(_ path: [UInt8], count: Int64, bytes: Int64) {
-        guard let (quotaPath, _) = quota(for: path) else { return }
-        touchedUsage.append(QuotaUsage(path: quotaPath, count: count, bytes: bytes))
-        let before = quotas.pendingUsage[quotaPath] ?? (0, 0)
-        quotas.pendingUsage[quotaPath] = (before.count + count, before.bytes + bytes)
-    }
-
-    /// A write is applied, or not made after all.
-    mutating func forgetUsage(_ usage: [QuotaUsage]) {
-        for change in usage {
-            guard let before = quotas.pendingUsage[change.path] else { continue }
-            let after = (count: before.count - change.count, bytes: before.bytes - change.bytes)
-            quotas.pendingUsage[change.path] = after.count == 0 && after.bytes == 0 ? nil : after
+        if addingBytes != 0 || addingCount > 0, limits.bytesHard > -1,
+            QuotaNumbers.sum(used.bytes, addingBytes) > limits.bytesHard
+        {
+            throw .quotaExceeded
         }
     }
 
-    private func usage(of path: [UInt8]) -> (count: Int64, bytes: Int64) {
-        let used = QuotaNumbers(parsing: tree.data(at: QuotaIndex.statsPath(path)) ?? [])
-        let inFlight = quotas.pendingUsage[path] ?? (0, 0)
-        return (QuotaNumbers.sum(used.count, inFlight.count), QuotaNumbers.sum(used.bytes, inFlight.bytes))
+    /// Lays over the statistics what a prepared write will do to them once it is applied.
+    mutating func countUsage(_ path: [UInt8], count: Int64, bytes: Int64, _ zxid: Zxid) {
+        guard count != 0 || bytes != 0, let (quotaPath, _) = quota(for: path) else { return }
+        let statsKey = key(QuotaIndex.statsPath(quotaPath))
+        guard let data = quotaData(statsKey) else { return }
+        let used = QuotaNumbers(usage: data)
+        setUsage(
+            statsKey,
+            count: QuotaNumbers.sum(used.count, count),
+            bytes: QuotaNumbers.sum(used.bytes, bytes),
+            zxid
+        )
     }
 
-    /// The deepest quota at or above a path, with its limits as the next write must see them.
+    /// A node of statistics was prepared: its data will be what is used by then, whatever its creator wrote.
+    mutating func countAll(_ quotaPath: [UInt8], _ zxid: Zxid) {
+        var used = tree.usage(below: quotaPath)
+        pending.forEach { key, state in
+            guard key.bytes.starts(with: quotaPath),
+                key.bytes.count == quotaPath.count || key.bytes[quotaPath.count] == UInt8(ascii: "/")
+            else { return }
+            let handle = tree.find(key.bytes)
+            if handle != none {
+                used.count -= 1
+                used.bytes -= Int64(max(tree.nodes[handle].dataLength, 0))
+            }
+            if state.exists {
+                used.count += 1
+                used.bytes += Int64(max(state.dataLength, 0))
+            }
+        }
+        setUsage(key(QuotaIndex.statsPath(quotaPath)), count: used.count, bytes: used.bytes, zxid)
+    }
+
+    /// Derived data: neither stat nor digest change.
+    private mutating func setUsage(_ key: PathKey, count: Int64, bytes: Int64, _ zxid: Zxid) {
+        guard var node = state(key) else { return }
+        let data = QuotaNumbers.usage(count: count, bytes: bytes)
+        node.quotaData = data
+        node.dataLength = Int32(data.count)
+        node.changedBy = zxid
+        pending.set(key, node)
+        touched.append(key)
+    }
+
+    /// The deepest quota at or above a path, with its limits.
     private func quota(for path: [UInt8]) -> (path: [UInt8], limits: QuotaNumbers)? {
         guard !quotas.isEmpty || pending.longestQuotaNode > 0 else { return nil }
         let longest = max(quotas.longestPath, pending.longestQuotaNode)
         return QuotaIndex.deepest(atOrAbove: path, notLongerThan: longest) { candidate in
-            limits(of: candidate).map { (candidate, $0) }
+            quotaData(key(QuotaIndex.limitsPath(candidate))).map { (candidate, QuotaNumbers(limits: $0)) }
         }
     }
 
-    private func limits(of path: [UInt8]) -> QuotaNumbers? {
-        let limitsKey = key(QuotaIndex.limitsPath(path))
-        let inFlight = pending[limitsKey]
+    /// The data of a node below /zookeeper/quota; nil when there will be no such node.
+    private func quotaData(_ key: PathKey) -> [UInt8]? {
+        let inFlight = pending[key]
         if let inFlight, !inFlight.exists { return nil }
         // What is in flight may leave the data as it is: another ACL, a child.
-        return (inFlight?.quotaData ?? tree.data(at: limitsKey.bytes)).map { QuotaNumbers(parsing: $0) }
+        return inFlight?.quotaData ?? tree.data(at: key.bytes)
     }
 }

@@ -12,7 +12,6 @@ extension ServerCore {
         if options.digestEnabled { digestLog.applied(txn.header.zxid, digest: tree.digest) }
         pending.applied(txn.header.zxid, touching: entry.touched)
         statistics.outstandingChangesRemoved += entry.touched.count
-        if !entry.usage.isEmpty { forgetUsage(entry.usage) }
         if let digest = txn.digest, digest.value != tree.digest { digestsDiffer(txn, into: &output) }
         guard let connection = entry.connection else { return }
         reply(to: connection, entry, applied, results, at: now, into: &output)
@@ -131,6 +130,7 @@ extension ServerCore {
         do throws(ErrorCode) {
             handle = try tree.create(txn, header)
         } catch {
+            if error == .noNode { missingParents[PathRules.parent(of: txn.path)] = txn.path }
             return .refused(error)
         }
         quotaNodeChanged(txn.path)
@@ -149,6 +149,7 @@ extension ServerCore {
         _ header: TxnHeader,
         into output: inout Output
     ) -> Applied {
+        if !missingParents.isEmpty { missingParents[path] = nil }
         let handle = tree.find(path)
         guard handle != none, handle != DataTree.root else {
             let parent = tree.find(PathRules.parent(of: path))

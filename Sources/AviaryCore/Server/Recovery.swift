@@ -18,6 +18,7 @@ extension ServerCore {
         sessions.removeAll()
         quotas.removeAll()
         restoredACLs = [:]
+        missingParents = [:]
         lastProcessedZxid = .zero
     }
 
@@ -87,7 +88,6 @@ extension ServerCore {
             handle = tree.successor(handle)
         }
         for quota in limits { quotas.insert(quota) }
-        recountQuotas()
     }
 
     /// What is used of quotas is derived: it is counted anew rather than believed.
@@ -100,14 +100,6 @@ extension ServerCore {
 
     /// Applies a logged transaction.
     package mutating func replay(_ txn: Txn) throws(RestoreFailure) {
-        if case .create(let create) = txn.body {
-            let parent = PathRules.parent(of: create.path)
-            // A snapshot that is ahead may lack the parent because a transaction still to come deletes it; that deletion
-            // has left its zxid in the snapshot. Without such a trace something is lost.
-            guard tree.find(parent) != none || txn.header.zxid <= tree.largestZxid else {
-                throw .missingParent(path: String(decoding: create.path, as: UTF8.self))
-            }
-        }
         // Nobody watches yet, so nothing comes out.
         var results = JuteWriter(capacity: 64)
         var output = Output()
@@ -117,6 +109,9 @@ extension ServerCore {
     }
 
     package mutating func finishReplay() throws(RestoreFailure) {
+        if let child = missingParents.values.min(by: { $0.lexicographicallyPrecedes($1) }) {
+            throw .missingParent(path: String(decoding: child, as: UTF8.self))
+        }
         // Over a snapshot that is ahead, what the transactions add up to is not what is there.
         recountQuotas()
         guard

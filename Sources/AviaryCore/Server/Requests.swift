@@ -234,7 +234,6 @@ extension ServerCore {
         do throws(WriteRefusal) {
             body = try prepare(operation, &reader, context)
         } catch {
-            forgetTouched()
             guard case .takesZxid(let code) = error else {
                 return refuse(.marshallingError, operation, xid, connection, at: now, into: &output)
             }

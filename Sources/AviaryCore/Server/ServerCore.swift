@@ -38,9 +38,11 @@ package struct ServerCore: ~Copyable {
 
     /// The ACL table of the snapshot being loaded.
     var restoredACLs: [Int64: [ACL]] = [:]
-    /// The paths that the write now being prepared touches, and what it will add to quotas.
+    /// Parents that replay has not found, each with a child that it had. A snapshot that is ahead lacks what a transaction
+    /// still to come deletes; once that is replayed nothing is missing any more.
+    var missingParents: [[UInt8]: [UInt8]] = [:]
+    /// The paths that the write now being prepared touches.
     var touched: [PathKey] = []
-    var touchedUsage: [QuotaUsage] = []
     /// Whom the event now being delivered concerns; kept for its memory.
     var eventTargets: [Int32] = []
 
@@ -211,7 +213,6 @@ struct InFlight {
     var connection: ClientConnection?
     var arrivedMicroseconds: Int64
     var touched: [PathKey]
-    var usage: [QuotaUsage]
 }
 
 /// The seeded source of everything random in here.

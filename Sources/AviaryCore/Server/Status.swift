@@ -196,8 +196,8 @@ extension ServerCore {
     package func forEachNamespaceQuota(_ body: (NamespaceQuota) -> Void) {
         for path in quotas.paths.sorted(by: { $0.lexicographicallyPrecedes($1) }) {
             guard path.lastIndex(of: UInt8(ascii: "/")) == 0 else { continue }
-            let limits = QuotaNumbers(parsing: tree.data(at: QuotaIndex.limitsPath(path)) ?? [])
-            let used = QuotaNumbers(parsing: tree.data(at: QuotaIndex.statsPath(path)) ?? [])
+            let limits = QuotaNumbers(limits: tree.data(at: QuotaIndex.limitsPath(path)) ?? [])
+            let used = QuotaNumbers(usage: tree.data(at: QuotaIndex.statsPath(path)) ?? [])
             body(
                 NamespaceQuota(
                     namespace: String(decoding: path.dropFirst(), as: UTF8.self),

@@ -12,6 +12,9 @@ extension DataTree {
         guard parent != none, path.count > 1 else { throw .noNode }
         let existing = find(path)
         if existing != none {
+            // A snapshot that is ahead has the node that this very transaction made, and what replay did so far to an
+            // earlier node of its path has been done to it. From here on it is changed as it was the first time.
+            if nodes[existing].stat.czxid == header.zxid { startOver(existing, txn.data, header) }
             setACL(existing, accessLists.retain(txn.acl))
             if case .create = txn.kind { countCreate(parent, txn.parentCVersion, header.zxid) }
             throw .nodeExists
@@ -38,6 +41,13 @@ extension DataTree {
             }
             return insert(path: path, data: nil, acl: acl, stat: stat, parent: parent)
         }
+    }
+
+    private mutating func startOver(_ handle: Handle, _ data: [UInt8]?, _ header: TxnHeader) {
+        setData(handle, data, version: 0, header)
+        var stat = nodes[handle].stat
+        stat.aversion = 0
+        setStat(handle, stat)
     }
 
     private mutating func countCreate(_ parent: Handle, _ parentCVersion: Int32, _ zxid: Zxid) {

@@ -2,16 +2,19 @@ import ZooKeeperProtocol
 
 /// Limits of a quota, or what is used of it (docs/protocol/client-protocol.md section 15). −1 is none.
 struct QuotaNumbers: Equatable {
-    var count: Int64 = -1
-    var bytes: Int64 = -1
-    var countHard: Int64 = -1
-    var bytesHard: Int64 = -1
+    var count: Int64
+    var bytes: Int64
+    var countHard: Int64
+    var bytesHard: Int64
 
     /// Every write below a quota reads its numbers, and anybody may have written them. No real ones are this long.
     static let maxBytes = 1024
 
     /// Reads `count=N,bytes=N=;byteHardLimit=N;countHardLimit=N`. What cannot be read counts as not given.
-    init(parsing data: some Collection<UInt8>) {
+    ///
+    /// - Parameter absent: what stands for a number that is not given.
+    init(parsing data: some Collection<UInt8>, absent: Int64) {
+        (count, bytes, countHard, bytesHard) = (absent, absent, absent, absent)
         guard data.count <= QuotaNumbers.maxBytes else { return }
         for field in data.split(whereSeparator: { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: ";") }) {
             let parts = field.split(separator: UInt8(ascii: "="))
@@ -26,22 +29,20 @@ struct QuotaNumbers: Equatable {
         }
     }
 
+    init(limits data: some Collection<UInt8>) { self.init(parsing: data, absent: -1) }
+
+    /// Statistics that cannot be read count as zero.
+    init(usage data: some Collection<UInt8>) { self.init(parsing: data, absent: 0) }
+
     static func usage(count: Int64, bytes: Int64) -> [UInt8] {
         [UInt8]("count=\(count),bytes=\(bytes)".utf8)
     }
 
     /// What is used after a change. Clients may write any number into a statistics node: no sum of it may stop us.
     static func sum(_ used: Int64, _ change: Int64) -> Int64 {
-        let (sum, overflows) = max(used, 0).addingReportingOverflow(change)
-        return overflows ? Int64.max : sum
+        let (sum, overflows) = used.addingReportingOverflow(change)
+        return overflows ? (change > 0 ? Int64.max : Int64.min) : sum
     }
-}
-
-/// What a write in flight will add to the usage of a quota.
-struct QuotaUsage {
-    var path: [UInt8]
-    var count: Int64
-    var bytes: Int64
 }
 
 /// Which paths have a quota: those with a limits node.
@@ -49,8 +50,6 @@ struct QuotaIndex {
     private(set) var paths: Set<[UInt8]> = []
     /// No path with a quota was longer since there was none: spares looking for longer ones.
     private(set) var longestPath = 0
-    /// What is in flight, by path.
-    var pendingUsage: [[UInt8]: (count: Int64, bytes: Int64)] = [:]
 
     static let prefix = [UInt8]("/zookeeper/quota".utf8)
     static let limitsName = [UInt8]("/zookeeper_limits".utf8)
@@ -145,7 +144,7 @@ extension DataTree {
 
     mutating func addUsage(of path: [UInt8], count: Int64, bytes: Int64) {
         guard count != 0 || bytes != 0, let data = data(at: QuotaIndex.statsPath(path)) else { return }
-        let used = QuotaNumbers(parsing: data)
+        let used = QuotaNumbers(usage: data)
         writeUsage(
             of: path,
             count: QuotaNumbers.sum(used.count, count),
