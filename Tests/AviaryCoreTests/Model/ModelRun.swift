@@ -29,6 +29,7 @@ final class ModelRun {
     private var log: [[UInt8]] = []
     private var lastSession: Int64?
     private var isDiskHeld = false
+    private let isSpaceSure: Bool
     private var snapshot: Snapshot?
     private var fuzzy: FuzzySnapshot?
     private var pictures: [Snapshot] = []
@@ -65,7 +66,8 @@ final class ModelRun {
         options.containerCheckIntervalMilliseconds = settings.containerInterval
         options.containerMaxNeverUsedMilliseconds = settings.containerMaxNeverUsed
         options.closeSessionTxn = !random.oneIn(6)
-        random.hasEphemeralLimits = options.closeSessionTxn
+        isSpaceSure = random.oneIn(2)
+        random.hasEphemeralLimits = options.closeSessionTxn && isSpaceSure
         options.snapCount = 1_000_000
         self.options = options
         core = ServerCore(options: options, seed: seed, now: now)
@@ -95,7 +97,7 @@ final class ModelRun {
         case 89: now.wallMilliseconds += Int64(random.below(20_000)) - 10_000
         case 90..<94: isDiskHeld.toggle()
         case 94, 95: try releaseSome()
-        case 96: try toggleSpace()
+        case 96: try isSpaceSure ? () : setRoom(random.pick([.plenty, .plenty, .low, .exhausted]))
         case 97: try pictures.count + fuzzyPictures.count < 4 ? beginPicture() : ()
         default: try continuePicture()
         }
@@ -277,10 +279,10 @@ final class ModelRun {
         try collect()
     }
 
-    private func toggleSpace() throws {
-        model.isSpaceLow.toggle()
-        note("space is low: \(model.isSpaceLow)")
-        core.setSpaceLow(model.isSpaceLow, at: now, into: &output)
+    private func setRoom(_ room: LogRoom) throws {
+        model.room = room
+        note("the log has room: \(room)")
+        core.setLogRoom(room, at: now, into: &output)
         try collect()
     }
 
@@ -437,8 +439,8 @@ final class ModelRun {
 
     private func beginPicture() throws {
         let sessions = model.sessions.filter(\.value.isCreated).mapValues(\.recordedTimeout)
-        // Without the list of what a session's end deletes, nobody can tell over a fuzzy snapshot.
-        if fuzzy == nil, options.closeSessionTxn, random.oneIn(2) {
+        // Without the list of what a session's end deletes, as while space is low, nobody can tell over a fuzzy snapshot.
+        if fuzzy == nil, options.closeSessionTxn, isSpaceSure, random.oneIn(2) {
             note("a fuzzy snapshot begins")
             fuzzy = FuzzySnapshot(zxid: model.lastApplied, tree: model.tree, sessions: sessions)
         } else if snapshot == nil {
@@ -483,7 +485,7 @@ final class ModelRun {
     private func finish() throws {
         isDiskHeld = false
         try settle()
-        if model.isSpaceLow { try toggleSpace() }
+        try setRoom(.plenty)
         while fuzzy != nil || snapshot != nil { try continuePicture() }
         let due = model.dueForReaping.filter { _ in true }.sorted()
         for _ in 0..<70 {

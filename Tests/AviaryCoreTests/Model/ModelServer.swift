@@ -91,7 +91,7 @@ final class ModelServer {
     var lastApplied: Int64 = 0
     var lastMade: Int64 = 0
     var now: Now
-    var isSpaceLow = false
+    var room = LogRoom.plenty
     /// In which order the ends of sessions take their ephemerals away: nobody's promise, hence the core's choice.
     var closeOrders: [Int64: [String]] = [:]
     /// Those that do not list exactly the ephemerals of their sessions.
@@ -122,7 +122,7 @@ final class ModelServer {
         guard lastZxid <= lastApplied else { return closeByServer(index) }
         let timeout = Int32(min(max(Int64(timeout), settings.minTimeout), settings.maxTimeout))
         if session == 0 {
-            guard let id = newSession else { return }
+            guard room != .exhausted, let id = newSession else { return closeByServer(index) }
             sessions[id] = Session(
                 timeout: timeout,
                 recordedTimeout: timeout,
@@ -168,7 +168,8 @@ final class ModelServer {
 
     /// The sessions whose time is over, the earliest first.
     var expired: [Int64] {
-        sessions.filter { !$0.value.isClosing && $0.value.deadline <= now.monotonicMilliseconds }
+        if room == .exhausted { return [] }
+        return sessions.filter { !$0.value.isClosing && $0.value.deadline <= now.monotonicMilliseconds }
             .sorted { ($0.value.deadline, $0.key) < ($1.value.deadline, $1.key) }.map(\.key)
     }
 
@@ -225,6 +226,8 @@ final class ModelServer {
         case .forbidden:
             send(.unimplemented, xid: xid, zxid: -1, to: index)
             closeByServer(index)
+        case .closeSession where room == .exhausted:
+            refuse(.systemError, xid: xid, index)
         case .closeSession:
             sessions[connection.session]?.isClosing = true
             make(.closeSession(byClient: true), session: connection.session, xid: xid, connection: index)
@@ -242,7 +245,7 @@ final class ModelServer {
     }
 
     private func write(_ request: ModelRequest, xid: Int32, _ index: Int) {
-        if isSpaceLow { return refuse(.systemError, xid: xid, index) }
+        if room != .plenty { return refuse(.systemError, xid: xid, index) }
         switch request {
         case .undecodable(let operation, _) where operation != .multi:
             return refuse(.marshallingError, xid: xid, index)
