@@ -196,8 +196,11 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         let link = StorageLink(log: LogThread(), snapshots: SnapshotThread(), fail: fatal)
         loop.storage = link
         let eventLoop = eventLoop
+        let writer = try store.openLog(lastZxid: lastZxid, limits: loop.limits)
+        // Before the core can want anything written.
+        loop.setLogRoom(writer.space, availableBytes: writer.availableBytes)
         let hasLog = link.log.start(
-            try store.openLog(lastZxid: lastZxid),
+            writer,
             policy: store.flushPolicy,
             warn: { loop.warned($0) },
             report: { report in eventLoop.execute { loop.logged(report) } },

@@ -6,6 +6,10 @@ import ZooKeeperProtocol
 struct TxnLogWriterTests {
     private let options = TxnLogOptions(preallocationBytes: 64 << 10, reserveBytes: 16 << 10)
 
+    private func writer(_ disk: SimulatedDisk, _ options: TxnLogOptions) -> TxnLogWriter<SimulatedDisk> {
+        writer(disk, after: .zero, options)
+    }
+
     private func writer(
         _ disk: SimulatedDisk,
         after zxid: Zxid = .zero,
@@ -271,28 +275,134 @@ struct TxnLogWriterTests {
         log.append(history.records(1...2))
         try log.flush()
         disk.setCapacity(disk.usedBytes)
+        let available = log.availableBytes
         #expect(try !log.roll())
-        #expect(log.space == .low)
+        // Nothing about the file that goes on has changed.
+        #expect(log.space == .ok)
+        #expect(log.availableBytes == available)
+        #expect(disk.contents(".aviary.next-log".inVersionFolder) == nil)
         log.append(history.records(3...3))
         try log.flush()
         #expect(disk.logNames() == ["log.1"])
         disk.setCapacity(nil)
-        #expect(try log.retryAllocation() == .ok)
         #expect(try log.roll())
         log.append(history.records(4...4))
         try log.flush()
         #expect(disk.logNames() == ["log.1", "log.4"])
     }
 
-    @Test("On a disk that is full at the start there is no room for client writes from the first")
-    func fullAtStart() throws {
+    @Test("A roll that the system has no descriptor or no right for is put off too")
+    func rollWithoutFile() throws {
+        for reason in [DiskError.Reason.tooManyFiles, .permissionDenied] {
+            let disk = SimulatedDisk.empty()
+            var history = History()
+            history.createMany(3)
+            var log = writer(disk)
+            log.append(history.records(1...2))
+            try log.flush()
+            disk.setFault { $0.kind == .open ? .refuse(reason) : nil }
+            #expect(try !log.roll())
+            #expect(log.space == .ok)
+            disk.setFault(nil)
+            #expect(try log.roll())
+            log.append(history.records(3...3))
+            #expect(try log.flush() == Zxid(3))
+        }
+    }
+
+    @Test("On a disk that is nearly full at the start the log begins with what there is, for closed sessions")
+    func nearlyFullAtStart() throws {
         let disk = SimulatedDisk.empty()
-        disk.setCapacity(8 << 10)
-        var log = writer(disk)
+        disk.setCapacity(300 << 10)
+        let options = TxnLogOptions(preallocationBytes: 64 << 10, reserveBytes: 1 << 20, lastBytes: 64 << 10)
+        var log = writer(disk, options)
         #expect(try log.prepare() == .low)
-        #expect(disk.usedBytes == 0)
+        #expect(log.availableBytes >= 256 << 10)
+        var history = History()
+        history.createMany(40, data: String(repeating: "x", count: 8000))
+        var number: Int64 = 1
+        while log.space == .low {
+            log.append(history.records(number...number))
+            try log.flush()
+            number += 1
+        }
+        // Told while there is still room for what is on its way.
+        #expect(log.space == .exhausted)
+        #expect(log.availableBytes > 48 << 10)
+        log.append(history.records(number...number))
+        #expect(try log.flush() == Zxid(number))
+        #expect(try log.retryAllocation() == .exhausted)
         disk.setCapacity(nil)
         #expect(try log.retryAllocation() == .ok)
+        #expect(try zxids(disk, "log.1").last == Zxid(number))
+    }
+
+    @Test("On a disk that is full at the start nothing can be appended, and that is no error", arguments: [0, 2, 8])
+    func fullAtStart(_ kibibytes: Int64) throws {
+        let disk = SimulatedDisk.empty()
+        disk.setCapacity(kibibytes << 10)
+        var log = writer(disk, TxnLogOptions(reserveBytes: 1 << 20))
+        #expect(try log.prepare() == .exhausted)
+        #expect(try log.flush() == .zero)
+        #expect(try log.roll())
+        #expect(try log.retryAllocation() == .exhausted)
+        try log.sealMark()
+        disk.setCapacity(nil)
+        #expect(try log.retryAllocation() == .ok)
+        var history = History()
+        history.createMany(1)
+        log.append(history.records)
+        #expect(try log.flush() == Zxid(1))
+    }
+
+    @Test("A server that comes back on a full disk gets what the old log had reserved")
+    func restartOnFullDisk() throws {
+        let disk = SimulatedDisk.empty()
+        try disk.writeSnapshot(History().tree, zxid: .zero)
+        var history = History()
+        history.createMany(5)
+        var log = writer(disk)
+        log.append(history.records(1...4))
+        try log.flush()
+        disk.setCapacity(disk.usedBytes)
+        disk.restart(.processOnly)
+        var tree = NaiveTree()
+        let report = try recover(disk, into: &tree)
+        #expect(report.tailCut == nil)
+        let end = FileBytes.offset(of: 5, in: history.records)
+        #expect(disk.contents("log.1".inVersionFolder)?.count == end)
+        disk.restart(.everythingUnsynced)
+        #expect(disk.contents("log.1".inVersionFolder)?.count == end)
+        var next = writer(disk, after: report.lastZxid)
+        #expect(try next.prepare() != .exhausted)
+        next.append(history.records(5...5))
+        #expect(try next.flush() == Zxid(5))
+    }
+
+    @Test("The reserve does not depend on the size of steps")
+    func reserveWithSmallSteps() throws {
+        let disk = SimulatedDisk.empty()
+        var log = writer(disk, TxnLogOptions(preallocationBytes: 64 << 10, reserveBytes: 1 << 20))
+        #expect(try log.prepare() == .ok)
+        #expect(log.availableBytes >= 1 << 20)
+        #expect(log.availableBytes < (1 << 20) + (128 << 10))
+    }
+
+    @Test("A first sync that fails names the log to be")
+    func failedFirstSync() throws {
+        let disk = SimulatedDisk.empty()
+        var history = History()
+        history.createMany(1)
+        var log = writer(disk)
+        try log.prepare()
+        disk.setFault { $0.kind == .sync ? .refuse(.inputOutput) : nil }
+        log.append(history.records)
+        let error = try #require(throws: StorageError.self) { try log.flush() }
+        guard case .syncFailed(let cause) = error else {
+            Issue.record("\(error)")
+            return
+        }
+        #expect(cause.path == "log.1".inVersionFolder)
     }
 
     @Test("A group larger than all that is reserved is written all the same where there is space")

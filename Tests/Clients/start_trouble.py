@@ -305,8 +305,9 @@ def full_disk(check):
     "a full disk: new writes get SystemError and no zxid, reads and closing go on, writes resume with space"
     server = check.server("full-disk", {"preAllocSize": "256", "snapCount": "100000"})
     plain = server.command()
-    # A file system of 8 MiB in a mount namespace of the server's own: gone with it, seen by nobody else.
-    mount = 'mount -t tmpfs -o size=8m tmpfs "%s" && exec "$@"' % server.data
+    # A file system of 32 MiB, twice what the log keeps in reserve, in a mount namespace of the server's own: gone with
+    # it, seen by nobody else.
+    mount = 'mount -t tmpfs -o size=32m tmpfs "%s" && exec "$@"' % server.data
     tried = subprocess.run(["unshare", "-m", "sh", "-c", mount, "sh", "true"], capture_output=True, text=True) \
         if shutil.which("unshare") else None
     if tried is None or tried.returncode:

@@ -79,10 +79,17 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
         _ = try files.finish(digest: head.digest)
     }
 
-    /// The writer of transactions, with space reserved for the first of them.
-    func openLog(lastZxid: Zxid) throws(StorageError) -> TxnLogWriter<D> {
+    /// The writer of transactions, with space reserved for the first of them as far as there is any.
+    ///
+    /// The reserve holds the group that meets a full disk, everything that was on its way behind it, one frame that the
+    /// loop took last, and after that the end of some 70 000 sessions.
+    ///
+    /// - Parameter limits: what the loop lets wait for the disk.
+    func openLog(lastZxid: Zxid, limits: Limits) throws(StorageError) -> TxnLogWriter<D> {
         let options = TxnLogOptions(
             preallocationBytes: Int64(configuration.storage.preallocationSize),
+            reserveBytes: Int64(2 * limits.unstoredBytes + maxBufferBytes + (4 << 20)),
+            lastBytes: Int64(limits.lastLogBytes),
             forcesSync: configuration.storage.forcesSync
         )
         var writer = TxnLogWriter(disk: disk, directory: directories.logs, lastZxid: lastZxid, options: options)

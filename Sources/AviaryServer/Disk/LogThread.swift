@@ -15,6 +15,9 @@ final class LogBatch: @unchecked Sendable {
     /// When the loop handed it over.
     var submittedMicroseconds: Int64 = 0
 
+    /// What it takes in a log file, or a little more.
+    var storedBytes: Int { bytes.count + 16 * records.count }
+
     /// Forgets everything but the memory.
     func reset() {
         bytes.removeAll()
@@ -28,6 +31,8 @@ struct LogReport: Sendable {
     /// Everything up to here survives a power failure.
     var durable: Zxid
     var space: LogSpace
+    /// Bytes that can still be appended into reserved space.
+    var availableBytes: Int64
     /// Whose memory may be used again.
     var batches: [LogBatch] = []
     /// Records in this flush.
@@ -135,7 +140,13 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
     private var reportedSpace = LogSpace.ok
     private var lookedForSpace: Int64 = 0
     private var bytesAtRoll = 0
+    private var isRollDue = false
+    /// When a roll may be tried that failed before; 0 is at once.
+    private var nextRoll: Int64 = 0
+    private var isRollFailing = false
 
+    /// How long the log goes on in its file before a roll that failed is tried again.
+    private static var rollPatienceMicroseconds: Int64 { 10_000_000 }
     /// How often to look for space while there is none, and after how much silence the last group's mark is sealed.
     private static var patienceMicroseconds: Int64 { 1_000_000 }
 
@@ -157,8 +168,8 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
 
     func run() {
         do throws(StorageError) {
+            // Whoever started the thread has seen to it that the loop knows.
             reportedSpace = writer.space
-            if reportedSpace == .low { report(LogReport(durable: writer.durableZxid, space: .low)) }
             var taken: [LogBatch] = []
             while let reason = next(into: &taken) {
                 switch reason {
@@ -171,7 +182,7 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
                     try sealMark()
                 }
                 taken.removeAll(keepingCapacity: true)
-                if reportedSpace == .low { try lookForSpace() }
+                if reportedSpace != .ok { try lookForSpace() }
             }
             try flush()
         } catch {
@@ -209,7 +220,7 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
             let now = SystemClock.monotonicMicroseconds()
             return min(oldestMicroseconds + policy.delayMicroseconds, now + policy.pollMicroseconds)
         }
-        guard isMarkOpen || reportedSpace == .low else { return nil }
+        guard isMarkOpen || reportedSpace != .ok else { return nil }
         return SystemClock.monotonicMicroseconds() + Self.patienceMicroseconds
     }
 
@@ -223,7 +234,8 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
         }
         if batch.rollsAfter {
             try flush()
-            try roll()
+            isRollDue = true
+            try rollIfDue()
         } else if SystemClock.monotonicMicroseconds() >= oldestMicroseconds + policy.delayMicroseconds,
             policy.delayMicroseconds > 0
         {
@@ -234,7 +246,7 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
     /// - Parameter batch: is still being read.
     private func flush(keeping batch: LogBatch? = nil) throws(StorageError) {
         guard !unflushed.isEmpty else { return }
-        var finished = LogReport(durable: writer.durableZxid, space: writer.space)
+        var finished = LogReport(durable: writer.durableZxid, space: writer.space, availableBytes: 0)
         finished.records = unflushedRecords
         finished.queueLength = unflushed.count
         if unflushedRecords > 0 {
@@ -247,9 +259,11 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
                 warn(.slowFlush(microseconds: taken, records: unflushedRecords))
             }
             isMarkOpen = true
-            if writer.statistics.bytes - bytesAtRoll >= policy.maximumFileBytes { try roll() }
+            if writer.statistics.bytes - bytesAtRoll >= policy.maximumFileBytes { isRollDue = true }
+            try rollIfDue()
         }
         finished.space = writer.space
+        finished.availableBytes = writer.availableBytes
         reportedSpace = writer.space
         finished.batches = unflushed
         unflushed.removeAll(keepingCapacity: true)
@@ -261,11 +275,18 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
         report(finished)
     }
 
-    private func roll() throws(StorageError) {
+    /// A roll that fails changes nothing for the file that goes on, so it is told of once and not tried with every group.
+    private func rollIfDue() throws(StorageError) {
+        guard isRollDue, nextRoll == 0 || SystemClock.monotonicMicroseconds() >= nextRoll else { return }
         if try writer.roll() {
             bytesAtRoll = writer.statistics.bytes
+            isRollDue = false
+            isRollFailing = false
+            nextRoll = 0
         } else {
-            warn(.cannotRoll)
+            if !isRollFailing { warn(.cannotRoll) }
+            isRollFailing = true
+            nextRoll = SystemClock.monotonicMicroseconds() + Self.rollPatienceMicroseconds
         }
     }
 
@@ -280,8 +301,10 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
         let now = SystemClock.monotonicMicroseconds()
         guard now - lookedForSpace >= Self.patienceMicroseconds else { return }
         lookedForSpace = now
-        guard try writer.retryAllocation() == .ok else { return }
-        reportedSpace = .ok
-        report(LogReport(durable: writer.durableZxid, space: .ok))
+        let space = try writer.retryAllocation()
+        guard space != reportedSpace else { return }
+        reportedSpace = space
+        if space == .ok { nextRoll = 0 }
+        report(LogReport(durable: writer.durableZxid, space: space, availableBytes: writer.availableBytes))
     }
 }

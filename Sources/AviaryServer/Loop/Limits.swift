@@ -6,6 +6,10 @@ struct Limits: Sendable {
     var outstandingRequests: Int
     /// Bytes of transactions that may wait for the disk. `TxnLogWriter` reserves space for more than that.
     var unstoredBytes = 4 << 20
+    /// Reserved bytes of a full disk below which nothing more is written, not even the end of a session.
+    var lastLogBytes = 1 << 20
+    /// What the end of a session takes in the log, and not less.
+    static let sessionEndBytes = 80
     /// `largeRequestThreshold`: frames from this length on count as large; `Int.max` is never.
     var largeRequestBytes: Int
     /// `largeRequestMaxBytes`.

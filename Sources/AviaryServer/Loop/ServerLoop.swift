@@ -196,9 +196,9 @@ final class ServerLoop: @unchecked Sendable {
     private func submitLog() {
         guard let storage else { return }
         let batch = storage.takeBatch()
-        storage.unstoredBytes += outgoing.logBytes.count
         swap(&batch.bytes, &outgoing.logBytes)
         swap(&batch.records, &outgoing.log)
+        storage.unstoredBytes += batch.storedBytes
         batch.rollsAfter = outgoing.isSnapshotDue
         batch.submittedMicroseconds = now.monotonicMicroseconds
         storage.log.submit(batch)

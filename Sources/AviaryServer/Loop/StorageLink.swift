@@ -64,13 +64,28 @@ extension ServerLoop {
         beginTurn()
         metrics.flushed(report)
         for batch in report.batches {
-            storage.unstoredBytes -= batch.bytes.count
+            storage.unstoredBytes -= batch.storedBytes
             guard storage.batches.count < 4 else { continue }
             batch.reset()
             storage.batches.append(batch)
         }
-        core.setLogRoom(report.space == .low ? .low : .plenty, at: now, into: &output)
+        setLogRoom(report.space, availableBytes: report.availableBytes)
         core.durable(upTo: report.durable, at: now, into: &output)
+    }
+
+    /// Tells the core what the log can still take. Behind the end of a session stands no limit but this: all sessions may
+    /// end at once, so there is room for that, or none begins or ends.
+    func setLogRoom(_ space: LogSpace, availableBytes: Int64) {
+        beginTurn()
+        let room: LogRoom =
+            switch space {
+            case .ok: .plenty
+            case .exhausted: .exhausted
+            case .low:
+                availableBytes - Int64(storage?.unstoredBytes ?? 0)
+                    < Int64(limits.lastLogBytes + Limits.sessionEndBytes * core.sessionCount) ? .exhausted : .low
+            }
+        core.setLogRoom(room, at: now, into: &output)
     }
 
     func warned(_ warning: LogWarning) {
@@ -81,7 +96,9 @@ extension ServerLoop {
                 metadata: ["milliseconds": "\(microseconds / 1000)", "records": "\(records)"]
             )
         case .cannotRoll:
-            logger.warning("the transaction log goes on in its file, because there is no space for a new one")
+            logger.warning(
+                "the transaction log goes on in its file, because a new one cannot be made; on a full disk, make room"
+            )
         case .closeFailed(let error):
             logger.warning("the transaction log could not be closed; nothing is lost", metadata: ["reason": "\(error)"])
         }

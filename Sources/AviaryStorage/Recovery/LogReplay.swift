@@ -22,6 +22,7 @@ struct LogReplay<D: Disk> {
         var lastEpochStart: Zxid?
         /// Where the newest log has to be cut.
         var cut: RecoveryReport.TailCut?
+        var newestLog: RecoveryReport.NewestLog?
         var alarms: [DigestAlarm] = []
         var lastMatch: Zxid?
         var warnings: [String] = []
@@ -193,6 +194,7 @@ struct LogReplay<D: Disk> {
         _ lastInFile: Zxid?,
         isNewest: Bool
     ) throws(ReplayError) {
+        if isNewest { result.newestLog = RecoveryReport.NewestLog(name: file.name, end: end.offset, mark: mark) }
         guard let fault = end.fault else {
             guard let mark, end.offset < mark.synced else { return }
             let reason = "the file ends here, although it was written up to offset \(mark.synced)"

@@ -247,6 +247,7 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         report.snapshotZxid = file?.zxid
         report.replayedCount = replay.replayedCount
         report.tailCut = replay.cut
+        report.newestLog = replay.newestLog
         report.alarms = replay.alarms
         report.warnings = replay.warnings
         if file == nil {
@@ -334,22 +335,23 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         } catch {
             throw .disk(error)
         }
-        if let newest = logs.files.last { try settle(newest, cutAt: report.tailCut?.offset) }
+        if let newest = report.newestLog { try settle(newest) }
         guard options.forcesSync else { return }
         do {
             try disk.sync(directory: directories.logs)
-            if !report.setAside.isEmpty { try disk.sync(directory: directories.snapshots) }
+            if directories.isSeparate { try disk.sync(directory: directories.snapshots) }
         } catch {
             throw .syncFailed(error)
         }
     }
 
-    /// Cuts the newest log where its records end, and makes it stable as it then is.
-    private func settle(_ log: LogFileEntry, cutAt offset: Int64?) throws(StorageError) {
+    /// Cuts the newest log where its records end, and makes it stable as it then is. Nothing is appended to it any more,
+    /// and the next log may need the space that this one had reserved.
+    private func settle(_ log: RecoveryReport.NewestLog) throws(StorageError) {
         let file: D.File
         do {
             file = try disk.open(FileNames.join(directories.logs, log.name), .update)
-            if let offset { try file.truncate(to: offset) }
+            if try file.size() > log.end { try file.truncate(to: log.end) }
         } catch {
             throw .disk(error)
         }

@@ -29,6 +29,8 @@ package struct RecoveryReport: Sendable, Hashable {
     package var alarms: [DigestAlarm] = []
     /// What else an operator should read once, in words.
     package var warnings: [String] = []
+    /// Where records end in the newest log; nil when there is no log.
+    var newestLog: NewestLog?
 
     package struct TailCut: Sendable, Hashable {
         package var file: String
@@ -37,6 +39,13 @@ package struct RecoveryReport: Sendable, Hashable {
         package var zxid: Zxid
         /// What stood there.
         package var reason: String
+    }
+
+    struct NewestLog: Sendable, Hashable {
+        var name: String
+        /// Behind the last whole record.
+        var end: Int64
+        var mark: DurableMark?
     }
 
     init(database: Database, lastZxid: Zxid) {

@@ -18,6 +18,8 @@ final class TxnLogFile<File: DiskFile> {
     private var canAllocate = true
 
     private var smallestStep: Int64 { 4096 }
+    /// The least part of a reserve that is asked for as a part.
+    private var smallestReserve: Int64 { 64 << 10 }
     /// Zeros written ahead of the records at a time.
     private static var zeroStep: Int64 { 1 << 20 }
 
@@ -38,8 +40,8 @@ final class TxnLogFile<File: DiskFile> {
     /// - Parameters:
     ///   - chunkBytes: by how much reserved space grows.
     ///   - asksForMore: false when the disk was full a moment ago: then only what `end` needs is asked for.
-    /// - Returns: `.low` when there is room up to `end` and less than `reserveBytes` behind it; nil when there is no
-    ///   room up to `end`.
+    /// - Returns: `.low` when there is room up to `end` and less than `reserveBytes` behind it, as much as the disk
+    ///   has; nil when there is no room up to `end`.
     func reserve(
         upTo end: Int64,
         reserveBytes: Int64,
@@ -53,6 +55,13 @@ final class TxnLogFile<File: DiskFile> {
         while step >= smallestStep {
             if try grow(to: end + reserveBytes, chunkBytes: step) { return .ok }
             step /= 4
+        }
+        var part = reserveBytes / 2
+        while part > 0 {
+            if part < smallestReserve { part = min(part, smallestStep) }
+            if end + part <= allocatedEnd { return .low }
+            if try grow(to: end + part, chunkBytes: smallestStep) { return .low }
+            part = part <= smallestStep ? 0 : part / 2
         }
         if end <= allocatedEnd { return .low }
         return try grow(to: end, chunkBytes: smallestStep) ? .low : nil

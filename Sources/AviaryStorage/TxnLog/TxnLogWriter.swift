@@ -7,15 +7,24 @@ package struct TxnLogOptions: Sendable {
 
     /// Reserved bytes that a flush leaves behind it, or the disk counts as full. They have to hold what is on its way
     /// when the server hears of that, and after it what has to be written all the same: closed sessions.
-    /// nil is half of `preallocationBytes`, 4 MiB at most.
-    package var reserveBytes: Int64?
+    package var reserveBytes: Int64
+
+    /// Reserved bytes below which a full disk counts as exhausted. They have to hold what is on its way when the server
+    /// hears of that. nil is a quarter of `reserveBytes`, 64 KiB at most.
+    package var lastBytes: Int64?
 
     /// Whether a flush waits for the disk (`forceSync`). Without it a power failure takes acknowledged writes back.
     package var forcesSync = true
 
-    package init(preallocationBytes: Int64 = 64 << 20, reserveBytes: Int64? = nil, forcesSync: Bool = true) {
+    package init(
+        preallocationBytes: Int64 = 64 << 20,
+        reserveBytes: Int64 = 14 << 20,
+        lastBytes: Int64? = nil,
+        forcesSync: Bool = true
+    ) {
         self.preallocationBytes = preallocationBytes
         self.reserveBytes = reserveBytes
+        self.lastBytes = lastBytes
         self.forcesSync = forcesSync
     }
 }
@@ -25,6 +34,8 @@ package enum LogSpace: Sendable, Hashable {
     case ok
     /// No more space could be reserved: refuse what clients write, spend the rest on closing sessions.
     case low
+    /// Of the rest hardly anything is left: append nothing.
+    case exhausted
 }
 
 /// Appends transactions to the log files of one directory (docs/protocol/disk-format.md section 3).
@@ -42,6 +53,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
     private let directory: String
     private let chunkBytes: Int64
     private let reserveBytes: Int64
+    private let lastBytes: Int64
     private let forcesSync: Bool
 
     /// Records that are framed and not written.
@@ -77,7 +89,8 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         self.disk = disk
         self.directory = directory
         chunkBytes = max(options.preallocationBytes, 64 << 10)
-        reserveBytes = max(options.reserveBytes ?? min(4 << 20, chunkBytes / 2), 0)
+        reserveBytes = max(options.reserveBytes, 0)
+        lastBytes = max(options.lastBytes ?? min(64 << 10, reserveBytes / 4), 0)
         forcesSync = options.forcesSync
         lastAppended = lastZxid
         durableZxid = lastZxid
@@ -95,7 +108,8 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         return file.map { $0.allocatedEnd - max($0.end, TxnLogFormat.headerSize) - Int64(pending.count) } ?? 0
     }
 
-    /// Reserves space for the first records. Call it once before clients are let in.
+    /// Reserves space for the first records. Call it once before clients are let in; a full disk is no error, and what
+    /// it returns has to be heeded from the first.
     @discardableResult
     package mutating func prepare() throws(StorageError) -> LogSpace {
         try retryAllocation()
@@ -150,17 +164,24 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
 
     /// Ends the current file, so that the next record opens another. What was collected is flushed first.
     ///
-    /// - Returns: false when no space can be reserved for another file: the current one goes on, and so does its
-    ///   reserve.
+    /// - Returns: false when another file cannot be made with a whole reserve: the current one goes on, with the space
+    ///   that it has.
     @discardableResult
     package mutating func roll() throws(StorageError) -> Bool {
         try flush()
         guard let file = current else { return true }
         do throws(StorageError) {
-            if spare == nil { spare = try reserveSpare() }
-            guard spare != nil else { return false }
+            guard let made = try makeSpare() else { return false }
+            guard made.space == .ok else {
+                // The current file needs what little there is. A name that stays is replaced by the next try.
+                try? made.file.handle.truncate(to: 0)
+                try? disk.remove(made.file.path)
+                return false
+            }
             try finish(file)
             current = nil
+            spare = made.file
+            space = .ok
             return true
         } catch {
             failure = error
@@ -168,15 +189,16 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         }
     }
 
-    /// Tries again to reserve space after `low`; does nothing when there is enough.
+    /// Tries again to reserve space after `low` or `exhausted`; does nothing when there is enough.
     @discardableResult
     package mutating func retryAllocation() throws(StorageError) -> LogSpace {
         if let failure { throw failure }
         do throws(StorageError) {
             if let file = current ?? spare {
-                space = try reserve(in: file, upTo: file.end + Int64(pending.count), asksForMore: true) ?? .low
+                let end = file.end + Int64(pending.count)
+                space = judge(try reserve(in: file, upTo: end, asksForMore: true), file, end)
             } else {
-                spare = try reserveSpare()
+                try reserveSpare()
             }
         } catch {
             failure = error
@@ -241,8 +263,10 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         do { isThere = try disk.entry(at: path) != nil } catch { throw .disk(error) }
         if isThere { throw .logExists(file: path) }
         let end = TxnLogFormat.headerSize + Int64(pending.count)
-        if spare == nil { spare = try reserveSpare() }
+        if spare == nil { try reserveSpare() }
         guard let file = spare else { throw .logOutOfSpace(file: path, missingBytes: end) }
+        // What goes wrong from here on is about the log and not about the name that it is made under.
+        file.path = path
         try reserve(in: file, upTo: end)
         marks.removeAll()
         marks.int32(TxnLogFormat.magic)
@@ -263,7 +287,6 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         if forcesSync { do { try file.handle.syncFile() } catch { throw .syncFailed(file.named(error)) } }
         do { try disk.rename(FileNames.join(directory, FileNames.spareLog), to: path) } catch { throw .disk(error) }
         if forcesSync { do { try disk.sync(directory: directory) } catch { throw .syncFailed(error) } }
-        file.path = path
         file.end = end
         file.marked = 0
         current = file
@@ -273,10 +296,18 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
 
     /// Makes room for the group that ends at `end`.
     private mutating func reserve(in file: TxnLogFile<D.File>, upTo end: Int64) throws(StorageError) {
-        guard let space = try reserve(in: file, upTo: end, asksForMore: space == .ok) else {
+        guard let found = try reserve(in: file, upTo: end, asksForMore: space == .ok) else {
             throw .logOutOfSpace(file: file.path, missingBytes: end - file.allocatedEnd)
         }
-        self.space = space
+        space = judge(found, file, end)
+    }
+
+    /// - Parameter found: what `TxnLogFile.reserve` returned.
+    private func judge(_ found: LogSpace?, _ file: TxnLogFile<D.File>, _ end: Int64) -> LogSpace {
+        guard found != .ok else { return .ok }
+        // A few blocks that come and go are not worth telling of.
+        let bound = space == .exhausted ? 2 * lastBytes : lastBytes
+        return file.allocatedEnd - end < bound ? .exhausted : .low
     }
 
     private func reserve(
@@ -292,26 +323,30 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         )
     }
 
-    /// Makes the file that becomes the next log, with its space; nil when the disk has none.
-    private mutating func reserveSpare() throws(StorageError) -> TxnLogFile<D.File>? {
+    /// Makes the file that the next record opens. On a full disk it is smaller than it should be, or there is none.
+    private mutating func reserveSpare() throws(StorageError) {
+        let made = try makeSpare()
+        spare = made?.file
+        space = made.map { judge($0.space, $0.file, $0.file.end + Int64(pending.count)) } ?? .exhausted
+    }
+
+    /// Makes the file that becomes the next log, with as much of its space as there is; nil when it cannot be made.
+    private func makeSpare() throws(StorageError) -> (file: TxnLogFile<D.File>, space: LogSpace)? {
         let path = FileNames.join(directory, FileNames.spareLog)
         let handle: D.File
         do {
             handle = try disk.open(path, .replace)
         } catch {
-            // A full disk can refuse even the name.
-            guard error.reason == .noSpace else { throw .disk(error) }
-            space = .low
+            // A full disk can refuse even the name. Anything else is in the way of a start only: a server that has a
+            // log, or waits for one, lives without this file.
+            guard error.reason == .noSpace || current != nil || space == .exhausted else { throw .disk(error) }
             return nil
         }
         let file = TxnLogFile(handle, path: path)
-        let found = try reserve(in: file, upTo: file.end + Int64(pending.count), asksForMore: true)
-        space = found == .ok ? .ok : .low
-        guard found == .ok else {
-            do { try disk.remove(path) } catch { throw .disk(error) }
-            return nil
-        }
-        return file
+        let end = file.end + Int64(current == nil ? pending.count : 0)
+        if let space = try reserve(in: file, upTo: end, asksForMore: true) { return (file, space) }
+        do { try disk.remove(path) } catch { throw .disk(error) }
+        return nil
     }
 
     private mutating func mark(_ file: TxnLogFile<D.File>, _ mark: DurableMark) throws(StorageError) {

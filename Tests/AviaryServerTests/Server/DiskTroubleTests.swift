@@ -42,6 +42,46 @@ struct DiskTroubleTests {
         }
     }
 
+    @Test("A server that starts on a full disk lives, lets nobody begin a session, and goes on when there is room")
+    func fullAtStart() async throws {
+        let directory = try TestDirectory()
+        let disk = FaultDisk()
+        try await TestServer.with(in: directory, disk: disk) { server in
+            let client = try server.open()
+            #expect(try client.create("/n").error == 0)
+        }
+        disk.set(.full)
+        try await TestServer.with(in: directory, disk: disk) { server in
+            #expect(throws: (any Error).self) { try server.open() }
+            #expect(try server.ask("ruok") == "imok")
+            #expect(server.fatal.all.isEmpty)
+            disk.clear()
+            let goesOn = try await TestServer.eventually {
+                guard let client = try? server.open() else { return false }
+                return try client.create("/later").error == 0
+            }
+            #expect(goesOn)
+            #expect(server.fatal.all.isEmpty)
+        }
+    }
+
+    @Test("A log that cannot roll for want of space goes on, with one line in the log")
+    func failedRoll() async throws {
+        let disk = FaultDisk()
+        try await TestServer.with(disk: disk) {
+            $0.storage.logSizeLimit = 10_000
+            $0.storage.preallocationSize = 64 << 20
+        } _: { server in
+            let client = try server.open()
+            #expect(try client.create("/n").error == 0)
+            disk.set(.full)
+            let data = [UInt8](repeating: 1, count: 1000)
+            for index in 0..<200 { #expect(try client.create("/m\(index)", data: data).error == 0) }
+            #expect(server.log.count(containing: "goes on in its file") == 1)
+            #expect(server.log.count(containing: "writes are refused") == 0)
+        }
+    }
+
     @Test("After a failed sync nothing is acknowledged, and the reason is told")
     func failedSync() async throws {
         let disk = FaultDisk()
