@@ -115,8 +115,8 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         port: Int
     ) throws -> ServerLoop {
         var restorer = CoreRestorer(core)
-        let begin = SystemClock.monotonicMicroseconds()
-        let report = try recover(store, into: &restorer)
+        var startup = ShellMetrics.Startup()
+        let report = try recover(store, into: &restorer, &startup)
         guard report.database != .uninitialized else {
             throw StartError(
                 "\(store.directories.data) holds no data, and db.autocreate=false forbids to begin without. If a new "
@@ -124,10 +124,6 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
             )
         }
         var core = restorer.finish()
-        var startup = ShellMetrics.Startup()
-        startup.databaseMilliseconds = (SystemClock.monotonicMicroseconds() - begin) / 1000
-        startup.transactions = Int64(report.replayedCount)
-        startup.digestMismatches = Int64(report.alarms.count)
         log(report, startup)
         if report.database == .created { try store.writeFirstSnapshot(of: &core) }
 
@@ -152,14 +148,29 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
 
     private func recover(
         _ store: DataStore<D, Gzip>,
-        into restorer: inout CoreRestorer
+        into restorer: inout CoreRestorer,
+        _ startup: inout ShellMetrics.Startup
     ) throws(StorageError) -> RecoveryReport {
         var line = RecoveryProgressLine(logger: logger)
         defer { line.finish() }
+        let begin = SystemClock.monotonicMicroseconds()
+        var firstLog: Int64?
+        func show(_ progress: RecoveryProgress) {
+            if firstLog == nil, FileNames.logZxid(progress.file) != nil {
+                firstLog = SystemClock.monotonicMicroseconds()
+            }
+            line.show(progress)
+        }
         // The closure escapes in its type only: recovery is over when the call returns.
-        let report = try withoutActuallyEscaping({ line.show($0) }) { (show) throws(StorageError) in
+        let report = try withoutActuallyEscaping(show) { (show) throws(StorageError) in
             try store.recover(into: &restorer, progress: show)
         }
+        let end = SystemClock.monotonicMicroseconds()
+        startup.databaseMilliseconds = (end - begin) / 1000
+        startup.snapshotMilliseconds = ((firstLog ?? end) - begin) / 1000
+        startup.replayMilliseconds = (end - (firstLog ?? end)) / 1000
+        startup.transactions = Int64(report.replayedCount)
+        startup.digestMismatches = Int64(report.alarms.count)
         return report
     }
 

@@ -94,6 +94,7 @@ struct RestartTests {
         _ = await (waiting, first, second)
         await server.running.waitUntilStopped()
         #expect(throws: TestClient.Failure.self) { try server.connect() }
+        #expect(server.log.count(containing: "error:") == 0, "\(server.log.lines)")
     }
 
     @Test("A client that does not read does not hold up the end")
