@@ -37,21 +37,21 @@ final class ServerLoop: @unchecked Sendable {
     /// Have something to be flushed in this turn.
     @exclusivity(unchecked) private var touched: [ClientHandler] = []
     /// Wait until fewer requests are outstanding.
-    private var throttled: [ClientHandler] = []
+    @exclusivity(unchecked) private var throttled: [ClientHandler] = []
     /// Wait until their own requests are answered.
-    private var busy: [ClientHandler] = []
+    @exclusivity(unchecked) private var busy: [ClientHandler] = []
     /// Go on reading at the end of this turn.
-    private var resumed: [ClientHandler] = []
+    @exclusivity(unchecked) private var resumed: [ClientHandler] = []
     /// Have large requests that are not answered yet.
-    private var large: [ClientHandler] = []
-    var largeBytes = 0
-    private var buffers: [ByteBuffer] = []
+    @exclusivity(unchecked) private var large: [ClientHandler] = []
+    @exclusivity(unchecked) var largeBytes = 0
+    @exclusivity(unchecked) private var buffers: [ByteBuffer] = []
 
-    private var timer: Scheduled<Void>?
-    private var timerMicroseconds = Int64.max
+    @exclusivity(unchecked) private var timer: Scheduled<Void>?
+    @exclusivity(unchecked) private var timerMicroseconds = Int64.max
 
     var admission: Admission
-    var throttle: ConnectionThrottle
+    @exclusivity(unchecked) var throttle: ConnectionThrottle
     @exclusivity(unchecked) var metrics = ShellMetrics()
     /// `stmk`; Apache's default. Nothing is traced by it here.
     var traceMask: Int64 = 0x132
@@ -60,8 +60,8 @@ final class ServerLoop: @unchecked Sendable {
     /// Equal complaints about clients, for ten minutes.
     private var complaints = LogLimiter<Complaint>(interval: .seconds(600))
 
-    var storage: StorageLink?
-    private(set) var isStopping = false
+    @exclusivity(unchecked) var storage: StorageLink?
+    @exclusivity(unchecked) private(set) var isStopping = false
     private var whenQuiet: (@Sendable () -> Void)?
 
     init(

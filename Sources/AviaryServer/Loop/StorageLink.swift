@@ -12,9 +12,9 @@ final class StorageLink {
     let fail: @Sendable (StorageError) -> Void
 
     /// Bytes of transactions handed over and not reported durable.
-    var unstoredBytes = 0
+    @exclusivity(unchecked) var unstoredBytes = 0
 
-    fileprivate var batches: [LogBatch] = []
+    @exclusivity(unchecked) fileprivate var batches: [LogBatch] = []
     fileprivate var chunks: [SnapshotChunk] = []
     fileprivate var snapshot: SnapshotRun?
     fileprivate var retry: Scheduled<Void>?
