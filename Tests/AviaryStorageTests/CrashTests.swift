@@ -175,6 +175,43 @@ struct CrashTests {
         #expect(life.acknowledged == Self.history.lastZxid)
     }
 
+    @Test(
+        "A sync fails, the process comes back, the power fails then: what was served is there",
+        arguments: [true, false]
+    )
+    func failedSyncThenRestart(_ marks: Bool) throws {
+        let disk = SimulatedDisk.empty()
+        try disk.writeSnapshot(History().tree, zxid: .zero)
+        var log = TxnLogWriter(
+            disk: disk,
+            directory: "data/version-2",
+            lastZxid: .zero,
+            options: TxnLogOptions(preallocationBytes: 64 << 10, reserveBytes: 16 << 10)
+        )
+        for group in [1...4, 5...8] as [ClosedRange<Int64>] {
+            log.append(Self.history.records(group))
+            try log.flush()
+        }
+        disk.setFault { $0.kind == .sync ? .refuse(.inputOutput) : nil }
+        log.append(Self.history.records(9...12))
+        #expect(throws: StorageError.self) { try log.flush() }
+        // Pages that were not written count as written now.
+        disk.restart(.processOnly)
+        if !marks {
+            let file = try disk.open("log.1".inVersionFolder, .update)
+            try FileBytes.logHeader.withUnsafeBytes { try file.write($0, at: 0) }
+        }
+        var tree = NaiveTree()
+        let served = try recover(disk, into: &tree).lastZxid
+        #expect(served == Zxid(12))
+        disk.restart(.everythingUnsynced)
+        #expect(try recover(disk, into: &tree).lastZxid == served)
+        // From now on a bad record is damage.
+        guard marks else { return }
+        disk.flipBit("log.1".inVersionFolder, offset: FileBytes.offset(of: 12, in: Self.history.records) + 50)
+        #expect(throws: StorageError.self) { try recover(disk, into: &tree) }
+    }
+
     @Test("A lost or turned block in what was acknowledged is refused or repaired from elsewhere, never served wrong")
     func bitRot() throws {
         let disk = SimulatedDisk(seed: 11)

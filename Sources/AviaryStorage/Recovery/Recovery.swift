@@ -347,6 +347,9 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
 
     /// Cuts the newest log where its records end, and makes it stable as it then is. Nothing is appended to it any more,
     /// and the next log may need the space that this one had reserved.
+    ///
+    /// After a sync that failed the system holds pages for clean that the disk never got, and a second sync would write
+    /// nothing and succeed. So what the mark does not vouch for is written once more.
     private func settle(_ log: RecoveryReport.NewestLog) throws(StorageError) {
         let file: D.File
         do {
@@ -356,7 +359,41 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
             throw .disk(error)
         }
         guard options.forcesSync else { return }
+        do {
+            try rewrite(file, 0..<TxnLogFormat.headerSize)
+            try rewrite(file, max(log.mark?.synced ?? 0, TxnLogFormat.headerSize)..<log.end)
+        } catch {
+            throw .disk(error)
+        }
         do { try file.syncFile() } catch { throw .syncFailed(error) }
+        let seal = DurableMark(synced: log.end, groupEnd: log.end)
+        guard let mark = log.mark, mark != seal else { return }
+        // Not in the same sync: a mark may reach the disk before what it vouches for.
+        var bytes = JuteWriter(capacity: DurableMark.size)
+        seal.write(to: &bytes)
+        do {
+            try bytes.withBytes { (bytes) throws(DiskError) in try file.write(bytes, at: DurableMark.offsetInHeader) }
+        } catch {
+            throw .disk(error)
+        }
+        do { try file.syncData() } catch { throw .syncFailed(error) }
+    }
+
+    /// Writes a part of a file back as it is.
+    private func rewrite(_ file: D.File, _ range: Range<Int64>) throws(DiskError) {
+        var bytes = [UInt8](repeating: 0, count: min(range.count, 1 << 20))
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let wanted = Int(min(range.upperBound - offset, Int64(bytes.count)))
+            let count = try bytes.withUnsafeMutableBufferPointer { (bytes) throws(DiskError) in
+                let part = UnsafeMutableRawBufferPointer(UnsafeMutableBufferPointer(rebasing: bytes[..<wanted]))
+                let count = try file.read(into: part, at: offset)
+                try file.write(UnsafeRawBufferPointer(rebasing: part[..<count]), at: offset)
+                return count
+            }
+            guard count > 0 else { return }
+            offset += Int64(count)
+        }
     }
 }
 
