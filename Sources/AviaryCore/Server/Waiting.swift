@@ -1,0 +1,103 @@
+import ZooKeeperProtocol
+
+/// What a connection asked for behind a write of its own: answered in the order of arrival, once that write is applied.
+extension ServerCore {
+    /// Answers what waited behind a write that is now applied, up to the next write.
+    mutating func drain(_ connection: ClientConnection, at now: Now, into output: inout Output) {
+        while connection.phase != .closed, let waiting = connection.waiting.first {
+            switch waiting {
+            case .write:
+                return
+            case .read(let frame, let identities, let arrived):
+                _ = connection.waiting.popFirst()
+                connections.waitingCount -= 1
+                answerWaiting(frame, identities, arrived, connection, at: now, into: &output)
+            case .refusal(let xid, let operation, let code, let arrived):
+                _ = connection.waiting.popFirst()
+                connections.waitingCount -= 1
+                let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: code)
+                finish(
+                    start,
+                    connection,
+                    operation,
+                    xid,
+                    lastProcessedZxid,
+                    arrived: arrived,
+                    at: now,
+                    into: &output
+                )
+            case .frame(let frame):
+                // It may queue itself again, behind nothing but what came before it.
+                guard connection.phase == .attached else { return }
+                let rest = connection.waiting
+                connection.waiting = FIFO()
+                connections.waitingCount -= rest.count
+                receiveAll(frame, rest, on: connection, at: now, into: &output)
+                return
+            }
+        }
+    }
+
+    /// Looks at the frames that came while the session was being created, as if they came now.
+    private mutating func receiveAll(
+        _ first: [UInt8],
+        _ rest: FIFO<Waiting>,
+        on connection: ClientConnection,
+        at now: Now,
+        into output: inout Output
+    ) {
+        var rest = rest
+        _ = rest.popFirst()
+        first.withUnsafeBytes { receive($0, on: connection, at: now, into: &output) }
+        while let next = rest.popFirst() {
+            guard case .frame(let frame) = next else { continue }
+            frame.withUnsafeBytes { receive($0, on: connection, at: now, into: &output) }
+        }
+    }
+
+    private mutating func answerWaiting(
+        _ frame: [UInt8],
+        _ identities: Identities,
+        _ arrived: Int64,
+        _ connection: ClientConnection,
+        at now: Now,
+        into output: inout Output
+    ) {
+        frame.withUnsafeBytes { frame in
+            let xid = Int32(bigEndian: frame.loadUnaligned(as: Int32.self))
+            let type = Int32(bigEndian: frame.loadUnaligned(fromByteOffset: 4, as: Int32.self))
+            guard let operation = Operation(rawValue: type) else { return }
+            let waited = (now.monotonicMicroseconds - arrived) / 1000
+            if options.throttledOpWaitMilliseconds > 0, waited > options.throttledOpWaitMilliseconds,
+                operation != .ping
+            {
+                statistics.throttledOps += 1
+                let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: .throttledOp)
+                return finish(
+                    start,
+                    connection,
+                    operation,
+                    xid,
+                    lastProcessedZxid,
+                    arrived: arrived,
+                    at: now,
+                    into: &output
+                )
+            }
+            var reader = JuteReader(
+                UnsafeRawBufferPointer(rebasing: frame[8...]),
+                maxBufferBytes: options.maxBufferBytes
+            )
+            answer(
+                operation,
+                &reader,
+                xid,
+                connection,
+                identities,
+                arrived: arrived,
+                at: now,
+                into: &output
+            )
+        }
+    }
+}
