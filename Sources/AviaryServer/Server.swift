@@ -181,7 +181,7 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         }
         if let cut = report.tailCut {
             logger.warning(
-                "cut an unfinished transaction, which nobody was told of, from the end of the log",
+                "cut an unfinished transaction from the end of the log: not all of it had reached the disk",
                 metadata: ["file": "\(cut.file)", "offset": "\(cut.offset)", "zxid": "\(cut.zxid)"]
             )
         }

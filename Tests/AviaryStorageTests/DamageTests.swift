@@ -406,14 +406,84 @@ struct DurableMarkTests {
         #expect(try damage()?.offset == Int64(offset(1)))
     }
 
-    @Test("A bad record in the last group is cut although good ones follow: blocks reach the disk in any order")
+    @Test("A record with a lost sector in the last group is cut although good ones follow: they come in any order")
     func lastGroup() throws {
+        let (disk, history) = try largeGroup()
+        let bytes = try #require(disk.contents(path))
+        let begin = FileBytes.offset(of: 3, in: history.records)
+        let end = FileBytes.offset(of: 41, in: history.records)
+        for sector in begin / 512...(end - 1) / 512 {
+            var torn = bytes
+            for index in max(sector * 512, begin)..<min(sector * 512 + 512, end) { torn[index] = 0 }
+            // A sector of zeros cannot be lost.
+            guard torn != bytes else { continue }
+            disk.setContents(path, torn)
+            var tree = NaiveTree()
+            let report = try recover(disk, into: &tree)
+            let first = (3...40).first { FileBytes.offset(of: $0 + 1, in: history.records) > max(sector * 512, begin) }
+            #expect(first.map { Zxid($0) } == report.lastZxid.next, "sector \(sector)")
+            #expect(tree.difference(from: history.tree(at: report.lastZxid)) == nil)
+        }
+    }
+
+    @Test("A bad record in the last group whose sectors all reached the disk is damage: it may have been acknowledged")
+    func rotInLastGroup() throws {
         flip(10)
+        #expect(try damage()?.lastGoodZxid == Zxid(9))
+        flip(10)
+        flip(12)
+        let last = try #require(try damage())
+        #expect(last.lastGoodZxid == Zxid(11))
+        #expect(last.offset == offset(12))
+    }
+
+    @Test("Zeros in whole records of the last group do not make rot in another one a torn end")
+    func rotBesideZeros() throws {
+        let (disk, history) = try largeGroup()
+        for zxid in [6, 19, 39] as [Int64] {
+            let start = FileBytes.offset(of: zxid, in: history.records)
+            for offset in stride(from: start, to: start + history.records[Int(zxid) - 1].payload.count + 13, by: 7) {
+                disk.flipBit(path, offset: offset, bit: offset % 8)
+                var tree = NaiveTree()
+                #expect(throws: StorageError.self, "\(offset - start)") {
+                    try recover(disk, into: &tree) { $0.repairs = false }
+                }
+                disk.flipBit(path, offset: offset, bit: offset % 8)
+            }
+        }
         var tree = NaiveTree()
-        let report = try recover(disk, into: &tree)
-        #expect(report.lastZxid == Zxid(9))
-        #expect(report.tailCut?.offset == Int64(offset(10)))
-        #expect(tree.difference(from: history.tree(at: Zxid(9))) == nil)
+        #expect(try recover(disk, into: &tree).lastZxid == Zxid(40))
+    }
+
+    @Test("In the first group of a log every bad record is damage: the name comes after the sync")
+    func firstGroup() throws {
+        let disk = SimulatedDisk.empty()
+        try disk.writeSnapshot(History().tree, zxid: .zero)
+        var log = DurableMarkTests.writer(disk)
+        log.append(history.records)
+        try log.flush()
+        var bytes = try #require(disk.contents(path))
+        for index in offset(8)..<offset(13) { bytes[index] = 0 }
+        disk.setContents(path, bytes)
+        var tree = NaiveTree()
+        #expect(throws: StorageError.self) { try recover(disk, into: &tree) }
+    }
+
+    /// One group of 2, then one of 38, in which every fifth record holds two kibibytes of zeros.
+    private func largeGroup() throws -> (SimulatedDisk, History) {
+        var history = History()
+        for number in 1...40 {
+            history.create("/n\(number)", number % 5 == 0 ? String(repeating: "\0", count: 2048) : "data \(number)")
+        }
+        let disk = SimulatedDisk.empty()
+        try disk.writeSnapshot(History().tree, zxid: .zero)
+        var log = DurableMarkTests.writer(disk)
+        for group in [1...2, 3...40] as [ClosedRange<Int64>] {
+            log.append(history.records(group))
+            try log.flush()
+        }
+        disk.restart(.everythingUnsynced)
+        return (disk, history)
     }
 
     @Test("A good record behind the last known group proves that the group was stable: damage then")

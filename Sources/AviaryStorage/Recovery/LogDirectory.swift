@@ -61,8 +61,8 @@ struct LogDirectory {
         }
         guard case .end(let end) = try reader.next() else { return nil }
         guard let fault = end.fault else {
-            guard let mark, end.offset < mark.synced else { return Empty(name: file.name) }
-            throw damaged(path, end.offset, "the file was written up to offset \(mark.synced), and nothing is left")
+            guard let mark, end.offset < mark.stableEnd else { return Empty(name: file.name) }
+            throw damaged(path, end.offset, "the file was written up to offset \(mark.stableEnd), and nothing is left")
         }
         let tail = LogTail(
             disk: disk,

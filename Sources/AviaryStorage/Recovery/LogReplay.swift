@@ -196,8 +196,8 @@ struct LogReplay<D: Disk> {
     ) throws(ReplayError) {
         if isNewest { result.newestLog = RecoveryReport.NewestLog(name: file.name, end: end.offset, mark: mark) }
         guard let fault = end.fault else {
-            guard let mark, end.offset < mark.synced else { return }
-            let reason = "the file ends here, although it was written up to offset \(mark.synced)"
+            guard let mark, end.offset < mark.stableEnd else { return }
+            let reason = "the file ends here, although it was written up to offset \(mark.stableEnd)"
             guard !isNewest else { throw damaged(path, end.offset, reason, lastInFile) }
             // A server that knows nothing of the mark may have cut the file to take transactions back.
             openEnd = OpenEnd(

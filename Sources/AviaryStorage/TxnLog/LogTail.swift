@@ -46,11 +46,12 @@ struct LogTail<D: Disk> {
             let size = try size()
             return length > 0 && end <= size ? .aboveLimit(length: Int(length)) : .damaged
         }
-        if let mark, end.offset < mark.synced { return .damaged }
+        if let mark, end.offset < mark.stableEnd { return .damaged }
         if let mark, isNewest {
             // A good record at or behind the end of the group proves that the group was stable; behind its end nothing
             // was. A record inside the group proves nothing: blocks reach the disk in any order.
             if end.offset >= mark.groupEnd { return .torn }
+            guard try hasLostSector(mark) else { return .damaged }
             return try hasRecord(from: mark.groupEnd) ? .damaged : .torn
         }
         switch fault {
@@ -61,8 +62,54 @@ struct LogTail<D: Disk> {
         }
     }
 
+    /// Whether some sector of the bad record never reached the disk.
+    ///
+    /// The space of a log reads as zeros before it is written, so a sector that is missing is zeros, from where the group
+    /// begins at the earliest. If it holds the record's length, then that is too small, but never above what it was: the
+    /// sector is among those that the prefix touches, or among those that the length reaches. Zeros in other records say
+    /// nothing, for those are whole and may be made of zeros.
+    private func hasLostSector(_ mark: DurableMark) throws(StorageError) -> Bool {
+        let size = try size()
+        var prefix = [UInt8](repeating: 0, count: TxnLogFormat.recordPrefixSize)
+        guard try read(&prefix, at: end.offset) == prefix.count else { return true }
+        let length = prefix[8...].reduce(Int64(0)) { $0 << 8 | Int64($1) }
+        // A length that was made larger must not reach into the records behind.
+        let next = try firstRecord(from: end.offset + 1) ?? mark.groupEnd
+        let recordEnd = min(end.offset + length + Int64(TxnLogFormat.recordOverhead), next, mark.groupEnd)
+        guard recordEnd <= size else { return true }
+        var start = end.offset / TxnLogFormat.sectorSize * TxnLogFormat.sectorSize
+        while start < recordEnd {
+            let from = max(start, mark.synced)
+            // Behind the group there are zeros in any case.
+            var sector = [UInt8](
+                repeating: 0,
+                count: Int(min(start + TxnLogFormat.sectorSize, mark.groupEnd) - from)
+            )
+            _ = try read(&sector, at: from)
+            if sector.allSatisfy({ $0 == 0 }) { return true }
+            start += TxnLogFormat.sectorSize
+        }
+        return false
+    }
+
+    private func read(_ bytes: inout [UInt8], at offset: Int64) throws(StorageError) -> Int {
+        let file = try open()
+        do {
+            return try bytes.withUnsafeMutableBufferPointer { (bytes) throws(DiskError) in
+                try file.read(into: UnsafeMutableRawBufferPointer(bytes), at: offset)
+            }
+        } catch {
+            throw .disk(error)
+        }
+    }
+
     /// Whether a whole record begins at `start` or anywhere behind it.
-    func hasRecord(from start: Int64) throws(StorageError) -> Bool {
+    private func hasRecord(from start: Int64) throws(StorageError) -> Bool {
+        try firstRecord(from: start) != nil
+    }
+
+    /// Where the first whole record begins at `start` or behind it.
+    private func firstRecord(from start: Int64) throws(StorageError) -> Int64? {
         var window = StreamWindow(offset: start, maxRecord: maxRecordBytes + TxnLogFormat.recordOverhead)
         var source = FileSource(try open(), at: start)
         // Bytes that look like many long records could be summed up again and again: beyond this, assume the worst.
@@ -77,14 +124,14 @@ struct LogTail<D: Disk> {
                 let length = Int(Int32(bigEndian: window.unread.loadUnaligned(fromByteOffset: 8, as: Int32.self)))
                 if try window.fill(length + TxnLogFormat.recordOverhead, from: &source) {
                     budget -= Int64(length)
-                    if budget < 0 || isRecord(window.unread, length: length, at: window.offset) { return true }
+                    if budget < 0 || isRecord(window.unread, length: length, at: window.offset) { return window.offset }
                 }
                 window.consume(1)
             }
         } catch {
             throw error.ofPlainFile
         }
-        return false
+        return nil
     }
 
     /// The first place where checksum and length could be those of a record.

@@ -5,6 +5,8 @@ enum TxnLogFormat {
     static let magic: Int32 = 0x5a4b_4c47
     static let version: Int32 = 2
     static let headerSize: Int64 = 16
+    /// As much of a file reaches the disk as a whole or not at all.
+    static let sectorSize: Int64 = 512
     /// Checksum and length, in front of the payload.
     static let recordPrefixSize = 12
     /// Everything of a record but its payload.
@@ -34,6 +36,9 @@ package struct DurableMark: Hashable, Sendable {
     package var synced: Int64
     /// Where the group ends that was written next.
     package var groupEnd: Int64
+
+    /// Up to here the records were stable for certain: a log gets its name only when its first group is.
+    var stableEnd: Int64 { synced == 0 ? groupEnd : synced }
 
     /// The twelve bytes; those that Apache writes where the offsets do not fit (a file of more than a terabyte).
     func write(to writer: inout JuteWriter) {
