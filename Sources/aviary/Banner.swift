@@ -1,5 +1,4 @@
 import AviaryServer
-import Foundation
 
 /// What is printed once the server serves: where it is, and what to do with it.
 struct Banner {
@@ -21,7 +20,7 @@ struct Banner {
     func print() {
         // All at once, and not through a buffer: whoever started this may wait for it on a pipe.
         let text = lines.joined(separator: "\n") + "\n"
-        FileHandle.standardOutput.write(Data(text.utf8))
+        StandardStream.output.write(text)
     }
 
     var lines: [String] {
@@ -65,6 +64,8 @@ struct Banner {
     }
 
     private func absolute(_ path: String) -> String {
-        URL(filePath: path).standardizedFileURL.path
+        if path.hasPrefix("/") { return path }
+        let base = StandardStream.workingDirectory
+        return base + "/" + (path.hasPrefix("./") ? String(path.dropFirst(2)) : path)
     }
 }

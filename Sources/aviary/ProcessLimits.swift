@@ -1,5 +1,12 @@
-import Foundation
 import Logging
+
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
 
 /// What the operating system lets this process do.
 enum ProcessLimits {

@@ -1,6 +1,5 @@
 import ArgumentParser
 import AviaryServer
-import Foundation
 import Logging
 
 /// `aviary serve`: one standalone server, until a signal ends it.
@@ -182,12 +181,17 @@ struct Serve: AsyncParsableCommand {
         for setting in settings {
             let parts = setting.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             take(
-                parts[0].trimmingCharacters(in: .whitespaces),
-                parts.count > 1 ? parts[1].trimmingCharacters(in: .whitespaces) : "",
+                trimmed(parts[0]),
+                parts.count > 1 ? trimmed(parts[1]) : "",
                 "--set"
             )
         }
         return overrides
+    }
+
+    private func trimmed(_ text: Substring) -> String {
+        let start = text.drop { $0.isWhitespace }
+        return String(start.prefix(start.count - start.reversed().prefix { $0.isWhitespace }.count))
     }
 
     /// Starts the server, says where it is, and waits for a signal.
@@ -218,6 +222,6 @@ enum LogLevel: String, ExpressibleByArgument, CaseIterable {
 /// The stream for what went wrong.
 enum StandardError {
     static func print(_ line: String) {
-        FileHandle.standardError.write(Data((line + "\n").utf8))
+        StandardStream.error.write(line + "\n")
     }
 }

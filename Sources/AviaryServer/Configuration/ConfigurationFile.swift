@@ -1,4 +1,10 @@
-import Foundation
+#if canImport(Glibc)
+    internal import Glibc
+#elseif canImport(Musl)
+    internal import Musl
+#else
+    internal import Darwin
+#endif
 
 /// Configuration files on this machine's disk.
 package enum ConfigurationFile {
