@@ -18,6 +18,12 @@ package struct Identity: Hashable, Sendable {
         self.id = id
     }
 
+    /// Byte for byte: to Swift, strings are also equal that only look alike, but clients get back what they stored.
+    package static func == (left: Identity, right: Identity) -> Bool {
+        left.id == right.id && left.scheme == right.scheme && left.id.utf8.elementsEqual(right.id.utf8)
+            && left.scheme.utf8.elementsEqual(right.scheme.utf8)
+    }
+
     package static let anyone = Identity(scheme: "world", id: "anyone")
 }
 

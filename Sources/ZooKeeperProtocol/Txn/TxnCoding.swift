@@ -125,12 +125,12 @@ extension TxnBody {
     }
 
     /// The list of a closeSession record. Records of the old form have none; what follows them can then only be a
-    /// digest, which would read as two paths in eight bytes, and no path is empty.
+    /// digest, whose version would read as a count of two or more paths in eight bytes, and no path is empty.
     private static func closedPaths(from reader: inout JuteReader) throws(JuteError) -> [[UInt8]]? {
         guard reader.remaining > 0 else { return nil }
         if reader.remaining == 12 {
             var ahead = reader
-            if try ahead.int32() == TxnDigest.version { return nil }
+            if try ahead.int32() >= TxnDigest.version { return nil }
         }
         var paths: [[UInt8]] = []
         for _ in 0..<(try reader.vectorCount() ?? 0) {
