@@ -1,0 +1,164 @@
+import AviaryCore
+import Foundation
+import Testing
+import ZooKeeperProtocol
+
+/// Frames that no client sends: whatever they are, nothing stops, memory stays bounded, and other connections are served.
+@Suite("Hostile frames")
+struct HostileFrameTests {
+    static let rounds =
+        ProcessInfo.processInfo.environment["AVIARY_SEEDS"].flatMap(Int.init).map { max($0 / 40, 4) } ?? 8
+
+    @Test("Recorded frames with bytes changed, and noise", arguments: 0..<rounds)
+    func mutations(seed: Int) throws {
+        var attack = Attack(seed: UInt64(seed))
+        try attack.run(frames: 1500)
+    }
+
+    @Test("Frames recorded from clients, in any order and on any connection", arguments: 0..<4)
+    func shuffled(seed: Int) throws {
+        var attack = Attack(seed: UInt64(seed) + 1_000_000)
+        attack.mutates = false
+        try attack.run(frames: 1500)
+    }
+
+    /// One server under attack, with one honest client that looks on.
+    private struct Attack {
+        let harness: CoreHarness
+        let honest: Client
+        var random: ModelRandom
+        var mutates = true
+        private var attackers: [ConnectionID] = []
+
+        init(seed: UInt64) {
+            random = ModelRandom(seed: seed)
+            let isOpen = random.oneIn(2)
+            let enforces = random.oneIn(2)
+            harness = CoreHarness {
+                $0.extendedTypes = isOpen
+                $0.enforceQuota = enforces
+                $0.skipACL = isOpen
+                $0.maxReplyBytes = 4 << 20
+                $0.maxBufferBytes = 2 << 20
+                $0.containerCheckIntervalMilliseconds = 500
+            }
+            honest = harness.connect(timeout: 20_000)
+            honest.create("/honest", "mine", acl: [ACL(31, "ip", "127.0.0.1")])
+        }
+
+        mutating func run(frames: Int) throws {
+            for round in 0..<frames {
+                if random.oneIn(60) { harness.isDiskHeld.toggle() }
+                if random.oneIn(100) { harness.advance(milliseconds: Int64(random.below(3000))) }
+                try attack()
+                if round % 50 == 0 { try look() }
+            }
+            try look()
+            try replay()
+        }
+
+        private mutating func attack() throws {
+            attackers.removeAll { harness.closed.contains($0) }
+            if attackers.count < 3 || random.oneIn(30) { return connect() }
+            let id = random.pick(attackers)
+            let before = harness.inbox[id]?.count ?? 0
+            harness.send(frame(), on: id)
+            // What one frame of some kilobytes can ask for.
+            let answer = harness.inbox[id]?.dropFirst(before).reduce(0) { $0 + $1.count } ?? 0
+            #expect(answer < 8 << 20)
+            if random.oneIn(10) { harness.inbox[id] = [] }
+        }
+
+        private mutating func connect() {
+            let address = random.pick(["10.9.9.9", "::1", "no address", ""])
+            let id = harness.core.accept(PeerAddress(text: address, port: 1), at: harness.now)
+            attackers.append(id)
+            if mutates, random.oneIn(4) {
+                return harness.send(mutated(random.pick(RecordedFrames.sent.handshakes)), on: id)
+            }
+            var writer = JuteWriter()
+            writer.int32(0)
+            writer.int64(0)
+            writer.int32(random.pick([0, Int32.max, Int32.min, 4000]))
+            writer.int64(0)
+            writer.buffer([UInt8](repeating: 0, count: 16))
+            harness.send(writer.copy(), on: id)
+        }
+
+        private mutating func frame() -> [UInt8] {
+            let recorded = random.pick(RecordedFrames.sent.requests)
+            guard mutates else { return recorded }
+            switch random.below(10) {
+            case 0:
+                let operation = random.pick(Array(Operation.allCases))
+                var writer = JuteWriter()
+                writer.int32(Int32(truncatingIfNeeded: random.next()))
+                writer.int32(operation.rawValue)
+                for _ in 0..<random.below(60) { writer.byte(UInt8(truncatingIfNeeded: random.next())) }
+                return writer.copy()
+            case 1: return (0..<random.below(40)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+            case 2: return recorded
+            default: return mutated(recorded)
+            }
+        }
+
+        private mutating func mutated(_ frame: [UInt8]) -> [UInt8] {
+            var frame = frame
+            for _ in 0...random.below(3) {
+                let position = random.below(frame.count + 1)
+                switch random.below(7) {
+                case 0: frame.removeLast(min(frame.count, random.below(12)))
+                case 1 where position < frame.count: frame[position] ^= 1 << UInt8(random.below(8))
+                case 2 where position + 4 <= frame.count:
+                    let number = random.pick(
+                        [0, 1, 0xffff_ffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0x0010_0000, 14, 101] as [UInt32]
+                    )
+                    for index in 0..<4 {
+                        frame[position + index] = UInt8(truncatingIfNeeded: number >> UInt32(24 - 8 * index))
+                    }
+                case 3:
+                    for _ in 0..<random.below(9) {
+                        frame.insert(UInt8(truncatingIfNeeded: random.next()), at: position)
+                    }
+                case 4 where position < frame.count:
+                    frame.removeSubrange(position..<min(frame.count, position + random.below(9)))
+                case 5:
+                    let other = random.pick(RecordedFrames.sent.requests)
+                    frame = frame.prefix(position) + other.suffix(random.below(other.count + 1))
+                default: frame += frame.suffix(random.below(20))
+                }
+            }
+            return frame
+        }
+
+        /// The honest client is served as if nothing were.
+        private mutating func look() throws {
+            harness.releaseDisk()
+            honest.post(.ping, xid: -2)
+            #expect(honest.next()?.xid == -2)
+            #expect(honest.read(.getData, "/honest").string == "mine")
+            #expect(honest.set("/honest", "mine").error == .ok)
+            #expect(harness.core.outstandingRequests == 0)
+            #expect(harness.core.digestMismatchCount == 0)
+            #expect(harness.core.watchCount < 100_000)
+            try #require(!honest.isClosed)
+        }
+
+        /// What was logged is what is there.
+        private func replay() throws {
+            for payload in harness.log {
+                let txn = try payload.withUnsafeBytes { try Txn(payload: $0) }
+                var writer = JuteWriter()
+                txn.write(to: &writer)
+                #expect(writer.copy() == payload)
+            }
+            let again = CoreHarness()
+            again.core.reset()
+            again.core.restoreFreshTree()
+            for payload in harness.log { try again.core.replay(try payload.withUnsafeBytes { try Txn(payload: $0) }) }
+            try again.core.finishReplay()
+            #expect(again.core.treeDigest == harness.core.treeDigest)
+            #expect(again.core.nodeCount == harness.core.nodeCount)
+        }
+    }
+}
