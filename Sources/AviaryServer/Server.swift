@@ -141,7 +141,7 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         )
         loop.metrics.startup = startup
         loop.clientPort = port
-        try startThreads(store, loop, report.lastZxid)
+        try startThreads(store, loop, report)
         loop.beginService(lastZxid: report.lastZxid, takesSnapshot: report.replayedCount > 0)
         return loop
     }
@@ -202,12 +202,12 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
     private func startThreads(
         _ store: DataStore<D, Gzip>,
         _ loop: ServerLoop,
-        _ lastZxid: Zxid
+        _ report: RecoveryReport
     ) throws(StorageError) {
         let link = StorageLink(log: LogThread(), snapshots: SnapshotThread(), fail: fatal)
         loop.storage = link
         let eventLoop = eventLoop
-        let writer = try store.openLog(lastZxid: lastZxid, limits: loop.limits)
+        let writer = try store.openLog(lastZxid: report.lastZxid, limits: loop.limits)
         // Before the core can want anything written.
         loop.setLogRoom(writer.space, availableBytes: writer.availableBytes)
         let hasLog = link.log.start(
@@ -220,6 +220,7 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         let hasSnapshots = link.snapshots.start(
             StoredSnapshots(store, log: logger),
             purgeInterval: configuration.storage.purge?.interval,
+            purgesAtOnce: report.allowsPurge,
             report: { report in eventLoop.execute { loop.snapshotReported(report) } }
         )
         invariant(hasLog && hasSnapshots, "the system has no thread to give")

@@ -161,7 +161,9 @@ extension StorageError: CustomStringConvertible {
         case .noSpace: ". Make room on the disk"
         case .tooManyFiles: ". Raise the limit of open files"
         case .inputOutput: ". Check the disk"
-        case .notFound, .exists, .notADirectory, .unsupported, .locked, .powerLost, .other: ""
+        case .notFound, .exists, .notADirectory, .unsupported, .locked, .powerLost, .other:
+            error.operation == .makeDirectory
+                ? ". Correct dataDir and dataLogDir, or create this directory for the user who runs the server" : ""
         }
     }
 }

@@ -53,6 +53,14 @@ struct DataDirectoriesTests {
         #expect(locking.description.contains("data/version-2/.aviary.lock"))
     }
 
+    @Test("A place that takes no folder is an error that names the settings")
+    func noPlace() throws {
+        disk.setFault { $0.kind == .makeDirectory ? .refuse(.notFound) : nil }
+        let error = try #require(throws: StorageError.self) { try open("data") }
+        #expect(error.description.contains("make directory data"))
+        #expect(error.description.contains("Correct dataDir"))
+    }
+
     @Test("A second server is refused on either folder, and let in when the first is gone")
     func lock() throws {
         var first: (DataDirectories, DirectoryLock<SimulatedDisk>)? = try open("data", "log")

@@ -48,6 +48,7 @@ struct RecoveryTests {
         #expect(tree.replayed == (21...30).map { Zxid($0) })
         #expect(tree.difference(from: Self.history.tree) == nil)
         #expect(report.warnings.isEmpty)
+        #expect(report.allowsPurge)
     }
 
     @Test("A newest snapshot that is cut or damaged is passed over with a word, and the tree is the same")
@@ -65,6 +66,8 @@ struct RecoveryTests {
             #expect(tree.difference(from: Self.history.tree) == nil)
             #expect(report.warnings.count == 1)
             #expect(report.warnings.first?.contains(path) == true)
+            // What stood in for the newest must not go before there is another.
+            #expect(!report.allowsPurge)
         }
     }
 
@@ -405,6 +408,22 @@ struct RecoveryTests {
         #expect(try recover(disk, into: &tree).lastZxid == Zxid(10))
         disk.restart(.everythingUnsynced)
         #expect(try recover(disk, into: &tree).lastZxid == Zxid(10))
+    }
+
+    @Test("Names in a folder of snapshots of its own are made stable too")
+    func settlesBothFolders() throws {
+        disk.makeStableDirectory("log/version-2")
+        for name in ["log.1", "log.b", "log.15"] {
+            guard let bytes = disk.contents(name.inVersionFolder) else { continue }
+            disk.setContents("log/version-2/" + name, bytes)
+            try disk.remove(name.inVersionFolder)
+        }
+        disk.forgetTrace()
+        var tree = NaiveTree()
+        let directories = DataDirectories(data: "data", log: "log")
+        _ = try Recovery(disk: disk, directories: directories, gzip: NoGzip()).run(into: &tree)
+        let synced = disk.trace.filter { $0.kind == .syncDirectory }.map { $0.path }
+        #expect(Set(synced) == ["data/version-2", "log/version-2"])
     }
 
     @Test("Progress grows from nothing to all bytes of what is read")

@@ -100,9 +100,13 @@ package final class PosixDisk: Disk {
             guard error.reason == .locked else { throw error }
             throw DiskError(.lock, path, .locked, detail: holder(file))
         }
-        try file.truncate(to: 0)
-        try Array(owner.utf8).withUnsafeBufferPointer { (bytes) throws(DiskError) in
-            try file.write(UnsafeRawBufferPointer(bytes), at: 0)
+        do {
+            try file.truncate(to: 0)
+            try Array(owner.utf8).withUnsafeBufferPointer { (bytes) throws(DiskError) in
+                try file.write(UnsafeRawBufferPointer(bytes), at: 0)
+            }
+        } catch {
+            // The lock is held all the same: on a full disk the second one is not told by whom.
         }
         return PosixLock(file)
     }

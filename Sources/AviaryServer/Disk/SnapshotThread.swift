@@ -56,17 +56,21 @@ final class SnapshotThread: Sendable {
 
     /// Starts the thread, which owns `files` until it ends.
     ///
-    /// - Parameter purgeInterval: how often to purge without being told; nil is never.
+    /// - Parameters:
+    ///   - purgeInterval: how often to purge without being told; nil is never.
+    ///   - purgesAtOnce: whether to purge before the first snapshot is written.
     /// - Returns: whether the system had a thread to give.
     func start<Files: SnapshotFiles & ~Copyable & SendableMetatype>(
         _ files: consuming Files,
         purgeInterval: Duration?,
+        purgesAtOnce: Bool,
         report: @escaping @Sendable (SnapshotReport) -> Void
     ) -> Bool {
         let worker = SnapshotWorker(
             files: files,
             shared: shared,
             purgeMicroseconds: purgeInterval?.microseconds,
+            purgesAtOnce: purgesAtOnce,
             report: report
         )
         return DiskThread.start("aviary-snapshot") { worker.run() }
@@ -92,6 +96,7 @@ final class SnapshotThread: Sendable {
         private var files: Files
         private let shared: Shared
         private let purgeMicroseconds: Int64?
+        private let purgesAtOnce: Bool
         private let report: @Sendable (SnapshotReport) -> Void
         private var nextPurge: Int64?
         private var isWriting = false
@@ -100,16 +105,18 @@ final class SnapshotThread: Sendable {
             files: consuming Files,
             shared: Shared,
             purgeMicroseconds: Int64?,
+            purgesAtOnce: Bool,
             report: @escaping @Sendable (SnapshotReport) -> Void
         ) {
             self.files = files
             self.shared = shared
             self.purgeMicroseconds = purgeMicroseconds
+            self.purgesAtOnce = purgesAtOnce
             self.report = report
         }
 
         func run() {
-            purge()
+            if purgesAtOnce { purge() }
             while let orders = next() {
                 for order in orders { carryOut(order) }
                 if let nextPurge, !isWriting, SystemClock.monotonicMicroseconds() >= nextPurge { purge() }

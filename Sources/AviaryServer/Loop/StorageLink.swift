@@ -17,7 +17,10 @@ final class StorageLink {
     @exclusivity(unchecked) fileprivate var batches: [LogBatch] = []
     fileprivate var chunks: [SnapshotChunk] = []
     fileprivate var snapshot: SnapshotRun?
+    /// The next try after a snapshot that failed.
     fileprivate var retry: Scheduled<Void>?
+    /// The last snapshot failed, and that was told.
+    fileprivate var isSnapshotFailing = false
     /// Nothing is stored any more: by order, or after an error.
     fileprivate(set) var hasLogEnded = false
     fileprivate var whenLogEnded: (@Sendable () -> Void)?
@@ -106,11 +109,9 @@ extension ServerLoop {
 
     // MARK: - Snapshots
 
-    /// Starts a snapshot in the background, unless one is under way.
+    /// Starts a snapshot in the background, unless one is under way or has failed a moment ago.
     func beginSnapshot() {
-        guard let storage, storage.snapshot == nil, !isStopping else { return }
-        storage.retry?.cancel()
-        storage.retry = nil
+        guard let storage, storage.snapshot == nil, storage.retry == nil, !isStopping else { return }
         let head = core.beginSnapshot()
         storage.snapshot = StorageLink.SnapshotRun(
             head: head,
@@ -166,17 +167,24 @@ extension ServerLoop {
                 metadata: ["file": "\(name)", "bytes": "\(bytes)", "milliseconds": "\(taken)"]
             )
             storage.snapshot = nil
+            storage.isSnapshotFailing = false
             storage.chunks.removeAll()
         case .failed(let error):
             metrics.snapshotErrors += 1
             storage.snapshot = nil
             storage.chunks.removeAll()
             core.abandonSnapshot()
-            logger.error(
-                "a snapshot could not be written; the log goes on and the next try is in a minute",
-                metadata: ["reason": "\(error)"]
-            )
-            storage.retry = eventLoop.scheduleTask(in: .seconds(60)) { [self] in beginSnapshot() }
+            if !storage.isSnapshotFailing {
+                logger.error(
+                    "a snapshot could not be written; the log goes on, and every minute there is another try",
+                    metadata: ["reason": "\(error)"]
+                )
+            }
+            storage.isSnapshotFailing = true
+            storage.retry = eventLoop.scheduleTask(in: .seconds(60)) { [self] in
+                self.storage?.retry = nil
+                beginSnapshot()
+            }
         case .ended:
             snapshotsEnded()
         }

@@ -286,6 +286,7 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
     private func report(_ attempt: Attempt, _ failures: [SnapshotFailure]) -> RecoveryReport {
         var report = attempt.report
         let used = report.snapshot ?? ""
+        report.isFallback = !failures.isEmpty
         report.warnings += failures.map { "\($0); used \(used) and a longer replay instead" }
         return report
     }

@@ -29,6 +29,13 @@ package struct RecoveryReport: Sendable, Hashable {
     package var alarms: [DigestAlarm] = []
     /// What else an operator should read once, in words.
     package var warnings: [String] = []
+    /// A newer snapshot than the one that was used exists and could not be.
+    var isFallback = false
+
+    /// Whether old files may go before this server has written a snapshot of its own. Purging counts snapshots that are
+    /// whole, and they may be the ones that could not be used.
+    package var allowsPurge: Bool { alarms.isEmpty && setAside.isEmpty && !isFallback }
+
     /// Where records end in the newest log; nil when there is no log.
     var newestLog: NewestLog?
 

@@ -112,6 +112,13 @@ struct PosixDiskTests {
         #expect(error?.reason == .notFound)
     }
 
+    #if os(Linux)
+        @Test("A lock is taken although the disk is too full for the name of its holder")
+        func lockOnFullDisk() throws {
+            _ = try disk.lock("/dev/full", owner: "pid 17")
+        }
+    #endif
+
     @Test("A lock keeps a second holder out and tells who the first is, until it goes away")
     func lock() throws {
         let scratch = try ScratchDirectory()

@@ -114,6 +114,8 @@ struct DiskTroubleTests {
                 server.log.count(containing: "a snapshot could not be written") > 0
             }
             #expect(isTold)
+            for index in 50..<100 { #expect(try client.create("/n\(index)").error == 0) }
+            #expect(server.log.count(containing: "a snapshot could not be written") == 1)
             #expect(server.directory.files.filter { $0.hasPrefix("snapshot") } == ["snapshot.0"])
             #expect(try client.create("/after").error == 0)
             #expect(Int(try server.metric("snapshot_error_count") ?? "") ?? 0 > 0)
