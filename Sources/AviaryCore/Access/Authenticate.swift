@@ -39,7 +39,8 @@ extension ServerCore {
                 [
                     ("peer", connection.peer.text), ("scheme", String((scheme ?? "null").prefix(32))),
                     ("session", connection.sessionID.description),
-                ]
+                ],
+                isLimited: true
             )
             refuseAndClose(.authFailed, zxid: .zero, xid, connection, into: &output)
         case .closed:

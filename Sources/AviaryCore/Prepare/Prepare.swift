@@ -111,6 +111,10 @@ extension ServerCore {
                 touched: touched
             )
         )
+        if !quotaNotes.isEmpty {
+            output.notes += quotaNotes
+            quotaNotes.removeAll()
+        }
         touched.removeAll(keepingCapacity: true)
         if let connection {
             connection.waiting.append(.write)

@@ -96,7 +96,9 @@ extension ServerCore {
         switch operation {
         case .create, .create2, .createContainer, .createTTL:
             let request = try CreateRequest(from: &reader, hasTTL: operation == .createTTL)
-            if case .null = request.acl { throw MultiRefusal(code: .marshallingError, takesZxid: false) }
+            if case .null = request.acl, operation != .createTTL {
+                throw MultiRefusal(code: .marshallingError, takesZxid: false)
+            }
             guard request.path != nil else { throw malformed }
             return try multiCreate(operation, request)
         case .delete:

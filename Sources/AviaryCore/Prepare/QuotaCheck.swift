@@ -21,15 +21,46 @@ extension ServerCore {
 
     /// Lays over the statistics what a prepared write will do to them once it is applied.
     mutating func countUsage(_ path: [UInt8], count: Int64, bytes: Int64, _ zxid: Zxid) {
-        guard count != 0 || bytes != 0, let (quotaPath, _) = quota(for: path) else { return }
+        guard count != 0 || bytes != 0, let (quotaPath, limits) = quota(for: path) else { return }
         let statsKey = key(QuotaIndex.statsPath(quotaPath))
         guard let data = quotaData(statsKey) else { return }
         let used = QuotaNumbers(usage: data)
+        tell(
+            of: quotaPath,
+            limits,
+            count: QuotaNumbers.sum(used.count, count),
+            bytes: QuotaNumbers.sum(used.bytes, bytes)
+        )
         setUsage(
             statsKey,
             count: QuotaNumbers.sum(used.count, count),
             bytes: QuotaNumbers.sum(used.bytes, bytes),
             zxid
+        )
+    }
+
+    /// A soft limit only warns: once when it is passed, and again after the usage was below it.
+    private mutating func tell(of path: [UInt8], _ limits: QuotaNumbers, count: Int64, bytes: Int64) {
+        let isExceeded = (limits.count > -1 && count > limits.count) || (limits.bytes > -1 && bytes > limits.bytes)
+        guard isExceeded || limits.isUnreadable else {
+            toldQuotas.remove(path)
+            return
+        }
+        guard toldQuotas.count < 1000, toldQuotas.insert(path).inserted else { return }
+        let name = String(decoding: path, as: UTF8.self)
+        let message =
+            limits.isUnreadable
+            ? "the limits of a quota cannot be read and count as none: expected count=N,bytes=N"
+            : "a quota is exceeded"
+        quotaNotes.append(
+            CoreNote(
+                level: .warning,
+                message: message,
+                metadata: [
+                    ("path", name), ("count", "\(count) of \(limits.count)"), ("bytes", "\(bytes) of \(limits.bytes)"),
+                ],
+                isLimited: true
+            )
         )
     }
 

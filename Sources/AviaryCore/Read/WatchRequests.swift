@@ -27,10 +27,11 @@ extension ServerCore {
         _ context: ReadContext,
         into output: inout Output
     ) throws(JuteError) -> ErrorCode {
-        let path = try reader.requiredBuffer()
+        let path = try reader.buffer()
         let mode = try reader.int32()
         guard mode == 0 || mode == 1 else { return .marshallingError }
-        watch(mode == 0 ? .persistent : .recursive, on: path, context.connection)
+        // A null path is accepted, as nobody's.
+        if let path { watch(mode == 0 ? .persistent : .recursive, on: path, context.connection) }
         output.clientBytes.int32(0)
         return .ok
     }
@@ -39,7 +40,7 @@ extension ServerCore {
         _ reader: inout JuteReader,
         _ context: ReadContext
     ) throws(JuteError) -> ErrorCode {
-        let path = try reader.requiredBuffer()
+        let path = try reader.buffer()
         let kinds: WatchKinds
         switch try reader.int32() {
         case 1: kinds = .child
@@ -49,6 +50,7 @@ extension ServerCore {
         case 5: kinds = .recursive
         default: return .marshallingError
         }
+        guard let path else { return .noWatcher }
         let slot = context.connection.id.slot
         if context.operation == .checkWatches {
             return watches.kinds(on: path, connection: slot).isDisjoint(with: kinds) ? .noWatcher : .ok

@@ -40,6 +40,8 @@ final class ClientConnection {
     var hasReadOnlyByte = false
     /// What is not answered yet, in the order of arrival: writes in flight and what came behind them.
     @exclusivity(unchecked) var waiting = FIFO<Waiting>()
+    /// What the reads in `waiting` will be answered with, about.
+    @exclusivity(unchecked) var waitingReplyBytes = 0
     @exclusivity(unchecked) var statistics = ConnectionStatistics()
 
     init(id: ConnectionID, peer: PeerAddress, now: Now, isAuthenticated: Bool, handshakeDeadline: Int64) {

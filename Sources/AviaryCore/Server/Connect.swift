@@ -12,7 +12,15 @@ extension ServerCore {
         statistics.packetsReceived += 1
         statistics.connectionRequests += 1
         var reader = JuteReader(frame, maxBufferBytes: options.maxBufferBytes)
-        guard let request = try? ConnectRequest(from: &reader) else { return close(connection.id, into: &output) }
+        guard let request = try? ConnectRequest(from: &reader) else {
+            output.note(
+                .warning,
+                "closing a connection: what it sent is no ConnectRequest, so this is no ZooKeeper client",
+                [("peer", connection.peer.text), ("bytes", "\(frame.count)")],
+                isLimited: true
+            )
+            return close(connection.id, into: &output)
+        }
         // This client has seen what is not here: it must find another server.
         guard request.lastZxidSeen <= lastProcessedZxid else {
             output.note(

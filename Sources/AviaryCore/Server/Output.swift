@@ -42,6 +42,8 @@ package struct CoreNote: Equatable, Sendable {
     package var level: Level
     package var message: String
     package var metadata: [(key: String, value: String)]
+    /// Clients can cause it at will: once in a while for the same message and peer is enough.
+    package var isLimited = false
 
     package static func == (left: CoreNote, right: CoreNote) -> Bool {
         left.level == right.level && left.message == right.message
@@ -81,8 +83,13 @@ package struct Output: ~Copyable {
 
     // MARK: For the core
 
-    mutating func note(_ level: CoreNote.Level, _ message: String, _ metadata: [(key: String, value: String)] = []) {
-        notes.append(CoreNote(level: level, message: message, metadata: metadata))
+    mutating func note(
+        _ level: CoreNote.Level,
+        _ message: String,
+        _ metadata: [(key: String, value: String)] = [],
+        isLimited: Bool = false
+    ) {
+        notes.append(CoreNote(level: level, message: message, metadata: metadata, isLimited: isLimited))
     }
 
     /// Starts a frame; its length follows in `endFrame`.

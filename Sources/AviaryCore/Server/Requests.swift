@@ -45,6 +45,7 @@ extension ServerCore {
             // Not read further until the session exists; the shell bounds how much may wait.
             connection.waiting.append(.frame([UInt8](frame)))
             connections.waitingCount += 1
+            if connection.waiting.count > 16 { overfull.append(connection.id) }
         case .closed:
             break
         }
@@ -114,6 +115,7 @@ extension ServerCore {
                     into: &output
                 )
             } else {
+                expectReply(to: operation, reader, connection)
                 wait(
                     .read(
                         frame: [UInt8](frame),

@@ -41,6 +41,12 @@ package struct ServerCore: ~Copyable {
     /// Parents that replay has not found, each with a child that it had. A snapshot that is ahead lacks what a transaction
     /// still to come deletes; once that is replayed nothing is missing any more.
     var missingParents: [[UInt8]: [UInt8]] = [:]
+    /// Connections that have asked for as much as may wait at once: to be read from again when nothing of theirs waits.
+    /// Whoever looks at it empties it.
+    package var overfull: [ConnectionID] = []
+    /// Quotas whose soft limit is known to be passed, and what is to be said about quotas with the next write.
+    var toldQuotas: Set<[UInt8]> = []
+    var quotaNotes: [CoreNote] = []
     /// The paths that the write now being prepared touches.
     var touched: [PathKey] = []
     /// Whom the event now being delivered concerns; kept for its memory.
@@ -148,6 +154,12 @@ package struct ServerCore: ~Copyable {
         }
         while let id = connections.nextSilent(at: milliseconds) {
             statistics.sessionlessExpired += 1
+            output.note(
+                .warning,
+                "closing a connection that did not say who it is in time",
+                [("peer", connections[id]?.peer.text ?? "?")],
+                isLimited: true
+            )
             close(id, into: &output)
         }
         reap(at: now, into: &output)

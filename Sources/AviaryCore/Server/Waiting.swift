@@ -2,9 +2,40 @@ import ZooKeeperProtocol
 
 /// What a connection asked for behind a write of its own: answered in the order of arrival, once that write is applied.
 extension ServerCore {
+    /// More than this one connection may have to be answered at once; it is not read from until that is done.
+    private static let maxWaitingReplyBytes = 1 << 20
+    /// The bound that holds whatever the estimate missed, because others made a node larger meanwhile.
+    private static let maxDrainedBytes = 64 << 20
+
+    /// Counts what a read that has to wait will be answered with: a few bytes of requests can ask for gigabytes.
+    mutating func expectReply(to operation: Operation, _ reader: JuteReader, _ connection: ClientConnection) {
+        connection.waitingReplyBytes += 128 + estimatedReply(to: operation, reader)
+        if connection.waitingReplyBytes > ServerCore.maxWaitingReplyBytes { overfull.append(connection.id) }
+    }
+
+    private func estimatedReply(to operation: Operation, _ reader: JuteReader) -> Int {
+        if operation == .multiRead { return ServerCore.maxWaitingReplyBytes }
+        guard operation == .getData || operation == .getChildren || operation == .getChildren2 else { return 0 }
+        var reader = reader
+        // As it will be, with the writes in front of it.
+        guard let path = try? reader.bytes(), let node = state(key(path)) else { return 0 }
+        return operation == .getData ? Int(max(node.dataLength, 0)) : Int(node.childCount) * 40
+    }
+
     /// Answers what waited behind a write that is now applied, up to the next write.
     mutating func drain(_ connection: ClientConnection, at now: Now, into output: inout Output) {
+        let start = output.clientBytes.count
+        defer { if connection.waiting.isEmpty { connection.waitingReplyBytes = 0 } }
         while connection.phase != .closed, let waiting = connection.waiting.first {
+            guard output.clientBytes.count - start <= ServerCore.maxDrainedBytes else {
+                output.note(
+                    .warning,
+                    "closing a connection that asked for more than can be held for it at once",
+                    [("peer", connection.peer.text), ("bytes", "\(output.clientBytes.count - start)")],
+                    isLimited: true
+                )
+                return close(connection.id, into: &output)
+            }
             switch waiting {
             case .write:
                 return

@@ -6,6 +6,8 @@ struct QuotaNumbers: Equatable {
     var bytes: Int64
     var countHard: Int64
     var bytesHard: Int64
+    /// Something stood there that is no number with a name.
+    private(set) var isUnreadable = false
 
     /// Every write below a quota reads its numbers, and anybody may have written them. No real ones are this long.
     static let maxBytes = 1024
@@ -15,10 +17,16 @@ struct QuotaNumbers: Equatable {
     /// - Parameter absent: what stands for a number that is not given.
     init(parsing data: some Collection<UInt8>, absent: Int64) {
         (count, bytes, countHard, bytesHard) = (absent, absent, absent, absent)
-        guard data.count <= QuotaNumbers.maxBytes else { return }
+        guard data.count <= QuotaNumbers.maxBytes else {
+            isUnreadable = true
+            return
+        }
         for field in data.split(whereSeparator: { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: ";") }) {
             let parts = field.split(separator: UInt8(ascii: "="))
-            guard parts.count == 2, let value = Int64(String(decoding: parts[1], as: UTF8.self)) else { continue }
+            guard parts.count == 2, let value = Int64(String(decoding: parts[1], as: UTF8.self)) else {
+                isUnreadable = true
+                continue
+            }
             switch String(decoding: parts[0], as: UTF8.self) {
             case "count": count = value
             case "bytes": bytes = value

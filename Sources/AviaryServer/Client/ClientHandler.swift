@@ -50,6 +50,9 @@ final class ClientHandler: ChannelInboundHandler {
     /// What this turn sends; nil when nothing.
     @exclusivity(unchecked) private var pending: ByteBuffer?
     @exclusivity(unchecked) private var closesAfterFlush = false
+    /// The least that was unsent since it became too much, and since when.
+    private var leastUnsent = Int.max
+    private var stuckSince: Int64 = 0
     private var isAdmitted = true
     /// Bytes of requests since the last time that none was waiting, at most.
     @exclusivity(unchecked) var unansweredBytes = 0
@@ -87,6 +90,14 @@ final class ClientHandler: ChannelInboundHandler {
         loop.beginTurn()
         loop.metrics.bytesReceived += buffer.readableBytes
         buffer.withUnsafeReadableBytes { take($0) }
+    }
+
+    /// The client sends no more. Who asked for a four letter word (`echo mntr | nc`) still gets the whole answer.
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard case ChannelEvent.inputClosed? = event as? ChannelEvent else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        if !closesAfterFlush { abort() }
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
@@ -137,13 +148,10 @@ final class ClientHandler: ChannelInboundHandler {
             return
         }
         pending = nil
+        if pauses.contains(.unsent), isStuck() { return abort() }
         context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
         loop.giveBack(buffer)
-        if closesAfterFlush {
-            close(context)
-        } else if pauses.contains(.unsent) {
-            checkUnsent(context)
-        }
+        if closesAfterFlush { close(context) }
     }
 
     private func close(_ context: ChannelHandlerContext) {
@@ -164,15 +172,28 @@ final class ClientHandler: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    private func checkUnsent(_ context: ChannelHandlerContext) {
+    /// Whether this client takes nothing of what it is sent. What comes on top while it is not read from is
+    /// notifications, and those go with it.
+    private func isStuck() -> Bool {
         let unsent = unsentBytes
-        guard unsent > loop.limits.maximumUnsentBytes else { return }
+        guard unsent > loop.limits.maximumUnsentBytes else {
+            leastUnsent = .max
+            return false
+        }
+        let now = loop.now.monotonicMicroseconds
+        if unsent < leastUnsent {
+            // It reads, if slowly: one answer alone may be larger than the bound.
+            leastUnsent = unsent
+            stuckSince = now
+        }
+        let isPatient = now - stuckSince < ServerLoop.stuckMicroseconds
+        if isPatient, unsent < 4 * loop.limits.maximumUnsentBytes { return false }
         loop.logger.warning(
             "closing a client that does not read what it is sent",
             metadata: ["peer": "\(peer)", "unsentBytes": "\(unsent)"]
         )
         loop.metrics.connectionsDropped += 1
-        abort()
+        return true
     }
 
     /// Bytes that wait in this process because the socket takes no more.
@@ -193,6 +214,8 @@ final class ClientHandler: ChannelInboundHandler {
         if pauses.isEmpty { readNothing(context) }
         pauses.insert(reason)
     }
+
+    func isPaused(_ reason: Pauses) -> Bool { pauses.contains(reason) }
 
     /// Reading goes on at the end of the turn, never in the middle of a call from the channel.
     func resume(_ reason: Pauses) {

@@ -226,6 +226,7 @@ final class ClientListener: Sendable {
                 }
             }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(
                 .socketOption(.so_keepalive),
                 value: loop.configuration.clients.sendsTCPKeepAlive ? 1 : 0

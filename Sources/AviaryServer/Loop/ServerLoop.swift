@@ -107,10 +107,14 @@ final class ServerLoop: @unchecked Sendable {
         let address: Peer.AddressKey?
 
         enum Kind: Hashable {
-            case protocolGuess(WrongProtocol), frameLength, largeRequest, refusal(Admission.Refusal), throttled
+            case protocolGuess(WrongProtocol), frameLength, largeRequest, refusal(Admission.Refusal), throttled, note(
+                String
+            )
         }
     }
 
+    /// How long a client with too much unsent may take nothing of it.
+    static let stuckMicroseconds: Int64 = 10_000_000
     /// How long a client that is being closed may take to read what it was sent last.
     static let lingerTime = TimeAmount.seconds(5)
     /// Replies that gather before they are sent in the middle of a turn: a few bytes of requests can ask for gigabytes.
@@ -151,6 +155,7 @@ final class ServerLoop: @unchecked Sendable {
         core.receive(frame, from: id, at: now, into: &output)
         if output.clientBytes.count >= ServerLoop.drainBytes { carryOut() }
         if core.outstandingRequests >= limits.outstandingRequests { throttle(handler, id) }
+        if !core.overfull.isEmpty { holdOverfull() }
     }
 
     /// Whether as many bytes wait for the disk as may: the space that is reserved for a full disk has to hold them.
@@ -230,6 +235,12 @@ final class ServerLoop: @unchecked Sendable {
             case .error: .error
             }
         guard level >= logger.logLevel else { return }
+        if note.isLimited {
+            // By what it is about: the first thing that it names.
+            let about = note.message + (note.metadata.first?.value ?? "")
+            let complaint = Complaint(kind: .note(about), address: nil)
+            guard complaints.allows(complaint, at: now.monotonicMicroseconds) else { return }
+        }
         var metadata: Logger.Metadata = [:]
         for (key, value) in note.metadata { metadata[key] = .string(value) }
         logger.log(level: level, "\(note.message)", metadata: metadata)
@@ -311,6 +322,18 @@ final class ServerLoop: @unchecked Sendable {
         }
         handler.pause(.unanswered)
         busy.append(handler)
+    }
+
+    /// What is waiting already will fill a client's buffer.
+    private func holdOverfull() {
+        for id in core.overfull {
+            guard let handler = handler(of: id), core.isOutstanding(id), !handler.isPaused(.unanswered) else {
+                continue
+            }
+            handler.pause(.unanswered)
+            busy.append(handler)
+        }
+        core.overfull.removeAll(keepingCapacity: true)
     }
 
     private func resumeAnswered() {

@@ -591,11 +591,11 @@ final class ModelServer {
         case .sync(let path):
             writer.string(path)
         case .addWatch(let path, let mode):
-            guard let path, mode == 0 || mode == 1 else { throw .marshallingError }
-            watch(mode == 0 ? .persistent : .recursive, path)
+            guard mode == 0 || mode == 1 else { throw .marshallingError }
+            if let path { watch(mode == 0 ? .persistent : .recursive, path) }
             writer.int32(0)
         case .checkWatches(let path, let type), .removeWatches(let path, let type):
-            guard let path, let kinds = watchKinds(type) else { throw .marshallingError }
+            guard let kinds = watchKinds(type) else { throw .marshallingError }
             let found = watches.filter { $0.connection == index && $0.path == path && kinds.contains($0.kind) }
             guard !found.isEmpty else { throw .noWatcher }
             if case .removeWatches = request { watches.subtract(found) }
@@ -663,7 +663,7 @@ extension ModelRequest.ModelPart {
 
     /// Refuses the list without one.
     var hasNullACL: Bool {
-        if case .create(let create) = self, case .null = create.acl { return true }
+        if case .create(let create) = self, case .null = create.acl { return create.operation != .createTTL }
         return false
     }
 }

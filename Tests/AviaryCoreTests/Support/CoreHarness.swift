@@ -9,6 +9,8 @@ final class CoreHarness {
     /// Frames sent to each connection and not yet looked at, without their lengths.
     var inbox: [ConnectionID: [[UInt8]]] = [:]
     var closed: Set<ConnectionID> = []
+    /// What an operator was told.
+    var notes: [CoreNote] = []
     /// Payloads in the log.
     var log: [[UInt8]] = []
     /// While true nothing becomes durable by itself.
@@ -61,6 +63,7 @@ final class CoreHarness {
                     lastLogged = record.zxid
                 }
             }
+            notes += output.notes
             output.reset()
             if !isDiskHeld, let zxid = lastLogged {
                 lastLogged = nil
