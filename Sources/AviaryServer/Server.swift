@@ -203,8 +203,8 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         _ store: DataStore<D, Gzip>,
         _ loop: ServerLoop,
         _ report: RecoveryReport
-    ) throws(StorageError) {
-        let link = StorageLink(log: LogThread(), snapshots: SnapshotThread(), fail: fatal)
+    ) throws {
+        let link = StorageLink(log: LogThread(), snapshots: SnapshotThread())
         loop.storage = link
         let eventLoop = eventLoop
         let writer = try store.openLog(lastZxid: report.lastZxid, limits: loop.limits)
@@ -223,7 +223,14 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
             purgesAtOnce: report.allowsPurge,
             report: { report in eventLoop.execute { loop.snapshotReported(report) } }
         )
-        invariant(hasLog && hasSnapshots, "the system has no thread to give")
+        guard hasLog, hasSnapshots else {
+            if hasLog { link.log.stop() }
+            if hasSnapshots { link.snapshots.stop() }
+            throw StartError(
+                "the system has no thread to give: raise the limit on processes of this user (ulimit -u), or of its "
+                    + "container"
+            )
+        }
     }
 }
 

@@ -133,7 +133,4 @@ extension ServerCore {
 
     /// The tree digest as of now.
     package var digest: UInt64 { tree.digest }
-
-    /// The largest zxid in any stat: a snapshot may hold more than its name says.
-    package var largestZxidSeen: Zxid { tree.largestZxid }
 }

@@ -195,7 +195,6 @@ package struct ServerCore: ~Copyable {
         tree.snapshot.end()
     }
 
-    package var isSnapshotActive: Bool { tree.snapshot.isActive }
 }
 
 /// How much the transaction log can still take.

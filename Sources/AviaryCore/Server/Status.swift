@@ -42,11 +42,6 @@ extension ServerCore {
         connections[id].map { !$0.waiting.isEmpty } ?? false
     }
 
-    /// How many requests of this connection wait.
-    package func outstandingCount(_ id: ConnectionID) -> Int {
-        connections[id]?.waiting.count ?? 0
-    }
-
     /// A four-letter word came instead of a ConnectRequest: a packet like any other.
     package mutating func noteFourLetterWord(_ id: ConnectionID) {
         statistics.packetsReceived += 1

@@ -19,8 +19,6 @@ struct DataTree: ~Copyable {
     private(set) var digest: UInt64 = 0
     /// Bytes of all paths and data.
     private(set) var approximateDataSize = 0
-    /// The largest zxid found in any stat: tells a snapshot that holds more than its name says.
-    private(set) var largestZxid = Zxid.zero
 
     /// - Parameters:
     ///   - hashSeed: makes path hashes unpredictable.
@@ -44,7 +42,6 @@ struct DataTree: ~Copyable {
         snapshot = SnapshotCursor()
         digest = 0
         approximateDataSize = 0
-        largestZxid = .zero
     }
 
     /// The tree that a new server starts with (docs/protocol/client-protocol.md section 16).
@@ -177,7 +174,6 @@ struct DataTree: ~Copyable {
         owners.link(handle, owner: stat.ephemeralOwner, in: nodes)
         digest &+= digestShare(handle)
         approximateDataSize += path.count + dataCount
-        largestZxid = max(largestZxid, max(stat.czxid, max(stat.mzxid, stat.pzxid)))
         return handle
     }
 

@@ -17,7 +17,7 @@ enum WrongProtocol: Hashable {
         }
     }
 
-    /// What happened and what to do about it, behind "closing ADDRESS: ".
+    /// What happened and what to do about it, behind "closing a connection: ".
     var explanation: String {
         switch self {
         case .http, .http2:

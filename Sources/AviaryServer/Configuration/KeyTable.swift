@@ -1,7 +1,7 @@
 /// Every key of `zoo.cfg` that this server knows.
 ///
 /// The table is the one place that says which keys exist, what they may be and what becomes of them; the reader walks it
-/// and `docs/compatibility.md` is checked against it.
+/// and `docs/configuration.md` is checked against it.
 ///
 /// - Source: `docs/protocol/quorum-protocol.md` sections 2.2 and 2.3 for names, defaults and ranges.
 package enum KeyTable {

@@ -12,7 +12,6 @@ enum SnapshotOrder: Sendable {
     case begin(SnapshotHead)
     case append(SnapshotChunk)
     case finish(digest: UInt64?)
-    case abandon
 }
 
 /// What the snapshot thread tells the loop.
@@ -161,9 +160,6 @@ final class SnapshotThread: Sendable {
                     isWriting = false
                     report(.finished(name: file.name, bytes: file.bytes))
                     purge()
-                case .abandon:
-                    if isWriting { files.abandon() }
-                    isWriting = false
                 }
             } catch {
                 files.abandon()

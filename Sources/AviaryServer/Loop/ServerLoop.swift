@@ -141,7 +141,11 @@ final class ServerLoop: @unchecked Sendable {
         if !resumed.isEmpty { readOn() }
         carryOut()
         // Closing a connection may have given the core more to say.
-        guard output.isEmpty, resumed.isEmpty else { return eventLoop.execute(endTurnTask) }
+        guard output.isEmpty, resumed.isEmpty else {
+            now = SystemClock.now()
+            armTimer()
+            return eventLoop.execute(endTurnTask)
+        }
         isTurnOpen = false
         armTimer()
         if isStopping { checkQuiet() }

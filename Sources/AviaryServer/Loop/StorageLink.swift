@@ -8,8 +8,6 @@ internal import ZooKeeperProtocol
 final class StorageLink {
     let log: LogThread
     let snapshots: SnapshotThread
-    /// Ends the process after an error that nothing may be acknowledged behind.
-    let fail: @Sendable (StorageError) -> Void
 
     /// Bytes of transactions handed over and not reported durable.
     @exclusivity(unchecked) var unstoredBytes = 0
@@ -38,10 +36,9 @@ final class StorageLink {
         var isStepScheduled = false
     }
 
-    init(log: LogThread, snapshots: SnapshotThread, fail: @escaping @Sendable (StorageError) -> Void) {
+    init(log: LogThread, snapshots: SnapshotThread) {
         self.log = log
         self.snapshots = snapshots
-        self.fail = fail
     }
 
     func takeBatch() -> LogBatch {

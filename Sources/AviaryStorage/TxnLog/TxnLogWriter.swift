@@ -96,9 +96,6 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         durableZxid = lastZxid
     }
 
-    /// Bytes collected since the last flush.
-    package var pendingBytes: Int { pending.count }
-
     /// Bytes in the current log file that are records; 0 before the first.
     package var fileBytes: Int64 { current.map { $0.end - TxnLogFormat.headerSize } ?? 0 }
 
