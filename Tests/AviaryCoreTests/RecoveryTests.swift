@@ -133,6 +133,48 @@ struct RecoveryTests {
         #expect(client.read(.getData, "/zookeeper/quota/q/zookeeper_stats").string == "count=3,bytes=2")
     }
 
+    @Test("Ephemerals of sessions that are not there go at the start")
+    func orphans() throws {
+        let harness = try loaded(
+            [("/e", "", stat(1, owner: 99)), ("/f", "", stat(1, owner: 5))],
+            sessions: [(5, 9000)]
+        )
+        let client = start(harness, 1)
+        #expect(client.children("/").sorted() == ["f", "zookeeper"])
+        #expect(harness.core.digestMismatchCount == 0)
+    }
+
+    @Test("A node whose ACL is nowhere is an error, unless what follows says what it is")
+    func unknownACL() throws {
+        func harness() throws -> CoreHarness {
+            let harness = try loaded([])
+            try Array("/a".utf8).withUnsafeBytes {
+                try harness.core.restore(path: $0, data: nil, aclID: 12, stat: stat(5))
+            }
+            return harness
+        }
+        let lost = try harness()
+        #expect(throws: RestoreFailure.unknownACL(id: 12, path: "/a")) { try lost.core.finishReplay() }
+        let found = try harness()
+        try found.core.replay(txn(6, .setACL(path: Array("/a".utf8), acl: ACL.readable, version: 1)))
+        try found.core.finishReplay()
+        #expect(start(found, 6).set("/a", "x").error == .noAuth)
+    }
+
+    @Test("A second attempt finds nothing of the first")
+    func reset() throws {
+        let harness = try loaded([("/a", "", stat(1))], sessions: [(5, 9000)])
+        try harness.core.replay(txn(128, .setData(path: Array("/a".utf8), data: [1], version: 1, isReconfig: false)))
+        #expect(harness.core.digestLog.entries.count == 1)
+        harness.core.reset()
+        harness.core.restoreFreshTree()
+        try harness.core.finishReplay()
+        #expect(harness.core.digestLog.entries.isEmpty)
+        #expect(harness.core.sessionCount == 0)
+        #expect(harness.core.nodeCount == 5)
+        #expect(harness.core.treeDigest == 0x51c6_d660)
+    }
+
     @Test("Times and timeouts out of all reason stop neither the reaper nor expiry")
     func unreasonableTimes() throws {
         let ttl = NodeKind.ttl(milliseconds: 5).owner

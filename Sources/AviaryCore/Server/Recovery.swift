@@ -19,6 +19,7 @@ extension ServerCore {
         quotas.removeAll()
         restoredACLs = [:]
         missingParents = [:]
+        digestLog = DigestLog()
         lastProcessedZxid = .zero
     }
 

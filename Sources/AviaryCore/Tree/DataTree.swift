@@ -258,6 +258,7 @@ struct DataTree: ~Copyable {
         }
         nodes[handle].nextSibling = none
         nodes[parent].childCount += 1
+        countDescendants(1, of: parent)
     }
 
     private func unlinkChild(_ handle: Handle) {
@@ -275,6 +276,15 @@ struct DataTree: ~Copyable {
             nodes[first].previousSibling = node.previousSibling
         }
         nodes[parent].childCount -= 1
+        countDescendants(-1, of: parent)
+    }
+
+    private func countDescendants(_ change: Int32, of handle: Handle) {
+        var handle = handle
+        while handle != none {
+            nodes[handle].descendantCount += change
+            handle = nodes[handle].parent
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 import ZooKeeperProtocol
 
-/// A znode as the tree holds it: 120 bytes, no references, so that millions of them cost neither counting nor pauses.
+/// A znode as the tree holds it: 128 bytes, no references, so that millions of them cost neither counting nor pauses.
 struct Znode: BitwiseCopyable {
     var stat: StatPersisted
     /// Path and data in one allocation: `pathLength` bytes, then `dataLength` bytes when that is not −1.
@@ -20,6 +20,8 @@ struct Znode: BitwiseCopyable {
     /// The first child's points to the last one.
     var previousSibling: Handle = none
     var childCount: Int32 = 0
+    /// All nodes below: to count them when somebody asks would hold up everybody else.
+    var descendantCount: Int32 = 0
 
     /// Neighbours in the list of the same owner: the ephemerals of a session, the containers, or the TTL nodes.
     var nextOwned: Handle = none
