@@ -127,6 +127,20 @@ struct LimitTests {
         #expect(harness.core.digestMismatchCount == 0)
     }
 
+    @Test("Counting traffic by namespace keeps no name of any length")
+    func longNamespaces() {
+        let harness = CoreHarness()
+        let client = harness.connect()
+        for length in [255, 256, 257, 5000] {
+            let name = String(repeating: "n", count: length)
+            client.create("/" + name)
+            client.create("/" + name + "/below")
+        }
+        var lengths: [Int] = []
+        harness.core.forEachNamespaceTraffic { name, _, _ in lengths.append(name.utf8.count) }
+        #expect(lengths.sorted() == [255, 256])
+    }
+
     @Test("Before it is authenticated a connection is told so, whatever it asks for")
     func unknownOperationBeforeAuthentication() {
         let harness = CoreHarness { $0.requiredAuthSchemes = ["digest"] }

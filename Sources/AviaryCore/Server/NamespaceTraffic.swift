@@ -11,6 +11,8 @@ struct NamespaceTraffic {
 
     /// Top-level nodes that are told apart; a client may make any number.
     private static let maxCount = 1000
+    /// Names are kept for good, and a node's name may have a million bytes.
+    private static let maxNameBytes = 256
 
     private(set) var entries: [Entry] = []
     private var indexes: [[UInt8]: Int] = [:]
@@ -36,7 +38,10 @@ struct NamespaceTraffic {
     }
 
     private mutating func find(_ path: UnsafeRawBufferPointer) -> Int? {
-        let name = [UInt8](path.dropFirst().prefix { $0 != UInt8(ascii: "/") })
+        let rest = path.dropFirst()
+        let end = rest.prefix(NamespaceTraffic.maxNameBytes + 1).firstIndex(of: UInt8(ascii: "/")) ?? rest.endIndex
+        guard end - rest.startIndex <= NamespaceTraffic.maxNameBytes else { return nil }
+        let name = [UInt8](rest[..<end])
         if let index = indexes[name] {
             last = index
             return index

@@ -170,8 +170,9 @@ struct DataTree: ~Copyable {
         if parent != none {
             index.insert(hasher.hash(path), handle)
             linkChild(handle, to: parent)
+            // Not the root, which nothing removes, whatever a file says of it.
+            owners.link(handle, owner: stat.ephemeralOwner, in: nodes)
         }
-        owners.link(handle, owner: stat.ephemeralOwner, in: nodes)
         digest &+= digestShare(handle)
         approximateDataSize += path.count + dataCount
         return handle

@@ -74,7 +74,7 @@ struct HostileFrameTests {
             let id = harness.core.accept(PeerAddress(text: address, port: 1), at: harness.now)
             attackers.append(id)
             if mutates, random.oneIn(4) {
-                return harness.send(mutated(random.pick(RecordedFrames.sent.handshakes)), on: id)
+                return harness.send(random.mutated(random.pick(RecordedFrames.sent.handshakes)), on: id)
             }
             var writer = JuteWriter()
             writer.int32(0)
@@ -98,37 +98,8 @@ struct HostileFrameTests {
                 return writer.copy()
             case 1: return (0..<random.below(40)).map { _ in UInt8(truncatingIfNeeded: random.next()) }
             case 2: return recorded
-            default: return mutated(recorded)
+            default: return random.mutated(recorded, others: RecordedFrames.sent.requests)
             }
-        }
-
-        private mutating func mutated(_ frame: [UInt8]) -> [UInt8] {
-            var frame = frame
-            for _ in 0...random.below(3) {
-                let position = random.below(frame.count + 1)
-                switch random.below(7) {
-                case 0: frame.removeLast(min(frame.count, random.below(12)))
-                case 1 where position < frame.count: frame[position] ^= 1 << UInt8(random.below(8))
-                case 2 where position + 4 <= frame.count:
-                    let number = random.pick(
-                        [0, 1, 0xffff_ffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0x0010_0000, 14, 101] as [UInt32]
-                    )
-                    for index in 0..<4 {
-                        frame[position + index] = UInt8(truncatingIfNeeded: number >> UInt32(24 - 8 * index))
-                    }
-                case 3:
-                    for _ in 0..<random.below(9) {
-                        frame.insert(UInt8(truncatingIfNeeded: random.next()), at: position)
-                    }
-                case 4 where position < frame.count:
-                    frame.removeSubrange(position..<min(frame.count, position + random.below(9)))
-                case 5:
-                    let other = random.pick(RecordedFrames.sent.requests)
-                    frame = frame.prefix(position) + other.suffix(random.below(other.count + 1))
-                default: frame += frame.suffix(random.below(20))
-                }
-            }
-            return frame
         }
 
         /// The honest client is served as if nothing were.

@@ -57,3 +57,33 @@ enum RecordedFrames {
         return frames
     }
 }
+
+extension ModelRandom {
+    /// Bytes with some of them changed, cut out, doubled, or replaced by numbers that hurt or by parts of others.
+    mutating func mutated(_ bytes: [UInt8], others: [[UInt8]] = []) -> [UInt8] {
+        var bytes = bytes
+        for _ in 0...below(3) {
+            let position = below(bytes.count + 1)
+            switch below(7) {
+            case 0: bytes.removeLast(min(bytes.count, below(12)))
+            case 1 where position < bytes.count: bytes[position] ^= 1 << UInt8(below(8))
+            case 2 where position + 4 <= bytes.count:
+                let number = pick(
+                    [0, 1, 0xffff_ffff, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0x0010_0000, 14, 101] as [UInt32]
+                )
+                for index in 0..<4 {
+                    bytes[position + index] = UInt8(truncatingIfNeeded: number >> UInt32(24 - 8 * index))
+                }
+            case 3:
+                for _ in 0..<below(9) { bytes.insert(UInt8(truncatingIfNeeded: next()), at: position) }
+            case 4 where position < bytes.count:
+                bytes.removeSubrange(position..<min(bytes.count, position + below(9)))
+            case 5 where !others.isEmpty:
+                let other = pick(others)
+                bytes = bytes.prefix(position) + other.suffix(below(other.count + 1))
+            default: bytes += bytes.suffix(below(20))
+            }
+        }
+        return bytes
+    }
+}
