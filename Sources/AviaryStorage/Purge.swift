@@ -55,6 +55,11 @@ package struct Purge<D: Disk, Gzip: StreamCodec> {
         reader = SnapshotReader(disk: disk, directory: directories.snapshots, gzip: gzip, limits: limits)
     }
 
+    /// Gives up a run that was interrupted: what it has found is no longer all there is.
+    package mutating func restart() {
+        phase = .start
+    }
+
     /// Does the next piece of work; after `done`, another call begins another run.
     ///
     /// - Throws: what the disk refuses; the run is over then, and the next call begins another.

@@ -95,6 +95,19 @@ struct PurgeTests {
         #expect(names.isSuperset(of: ["snapshot.1.tmp", "currentEpoch", "notes", "log.1.bak", FileNames.lock]))
     }
 
+    @Test("A run that was interrupted, begun again, sees what came meanwhile")
+    func interrupted() throws {
+        let newest = try #require(disk.contents("snapshot.3c".inVersionFolder))
+        try disk.remove("snapshot.3c".inVersionFolder)
+        var purge = Purge(disk: disk, directories: DataDirectories(data: "data"), gzip: NoGzip(), retain: 3)
+        _ = try purge.step()
+        disk.setContents("snapshot.3c".inVersionFolder, newest)
+        purge.restart()
+        while try purge.step() == .more {}
+        #expect(purge.report.removed.count == 6)
+        #expect(names.filter { $0.hasPrefix("snapshot") }.count == 3)
+    }
+
     @Test("A file that cannot be removed ends the run; the next begins anew")
     func failure() throws {
         var purge = Purge(disk: disk, directories: DataDirectories(data: "data"), gzip: NoGzip(), retain: 3)

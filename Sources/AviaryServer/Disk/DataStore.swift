@@ -173,6 +173,7 @@ struct StoredSnapshots<D: Disk, Gzip: StreamCodec>: ~Copyable, SnapshotFiles {
 
     mutating func purge(while goesOn: () -> Bool) {
         guard purger != nil else { return }
+        purger?.restart()
         do throws(StorageError) {
             while goesOn() {
                 guard let step = try purger?.step(), step == .more else { break }

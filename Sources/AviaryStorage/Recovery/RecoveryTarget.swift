@@ -34,7 +34,8 @@ package protocol RecoveryTarget: SnapshotSink, ~Copyable {
     mutating func finishSnapshot() throws(RestoreError)
 
     /// Applies one transaction (docs/protocol/quorum-protocol.md section 17.2), session table included. That a node
-    /// exists already or is missing is no error: the snapshot may be ahead of it. A missing parent is one.
+    /// exists already or is missing is no error: the snapshot may be ahead of it. A missing parent is one, unless a
+    /// later transaction deletes it: so it is told by `finishReplay`.
     mutating func replay(_ txn: Txn) throws(RestoreError)
 
     /// The last transaction was applied. What a fuzzy snapshot may leave open has to be closed now: a node whose ACL is
