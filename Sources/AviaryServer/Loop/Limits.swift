@@ -20,8 +20,8 @@ struct Limits: Sendable {
     /// Unsent bytes of one client at which it is not read from any more, and at which it is again.
     var pauseUnsentBytes = 1 << 20
     var resumeUnsentBytes = 1 << 18
-    /// Unsent bytes of one client at which it is closed: what is sent to it without being asked for is notifications,
-    /// and those are worth nothing to somebody who does not read.
+    /// Unsent bytes of one client at which it is closed unless it takes some of them: one answer may be larger, but what
+    /// comes on top is notifications, and those are worth nothing to somebody who does not read.
     var maximumUnsentBytes: Int
     /// Connections that there are descriptors for.
     var maximumConnections: Int
