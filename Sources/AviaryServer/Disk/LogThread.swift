@@ -66,7 +66,7 @@ struct FlushPolicy: Sendable {
 final class LogThread: Sendable {
     let shared = Shared()
 
-    /// What both threads touch, under the monitor.
+    /// What both threads touch, under the monitor: hence `@unchecked Sendable`.
     final class Shared: @unchecked Sendable {
         let monitor = Monitor()
         var waiting: [LogBatch] = []

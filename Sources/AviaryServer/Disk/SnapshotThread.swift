@@ -47,6 +47,7 @@ final class SnapshotThread: Sendable {
 
     private let shared = Shared()
 
+    /// What both threads touch, under the monitor: hence `@unchecked Sendable`.
     private final class Shared: @unchecked Sendable {
         let monitor = Monitor()
         var orders: [SnapshotOrder] = []
