@@ -1,4 +1,4 @@
-"""Runs the test suite: the release build, the Swift tests, then the checks with real clients of Tests/Clients.
+"""Runs the test suite: the release build, the Swift tests, a little fuzzing, then the checks with real clients of Tests/Clients.
 
 Called by scripts/test, whose first lines say how.
 """
@@ -20,6 +20,7 @@ from harness import BINARY, ROOT  # noqa: E402
 
 PURE_TESTS = ["ZooKeeperProtocolTests", "AviaryStorageTests", "AviaryCoreTests", "TidyTests"]
 CLIENTS = os.path.join(ROOT, "Tests", "Clients")
+FUZZ_SECONDS = 3
 
 
 class ClientCheck:
@@ -173,6 +174,23 @@ def run_check(check, work, keep):
     return passed, failed
 
 
+def fuzz(totals):
+    """A few seconds of each fuzz target (Fuzzing/); `scripts/fuzz` runs them for longer."""
+    start = time.monotonic()
+    say("fuzzing, %d s a target" % FUZZ_SECONDS)
+    done = subprocess.run([sys.executable, os.path.join(ROOT, "scripts", "suite", "fuzz.py"), "--short", "--seconds",
+                           str(FUZZ_SECONDS)], cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          errors="replace")
+    lines = done.stdout.rstrip().splitlines()
+    found = re.match(r"(\d+) passed, (\d+) failed(, 1 left out)?$", lines[-1] if lines else "")
+    passed, failed = (int(found.group(1)), int(found.group(2))) if found else (0, 1)
+    print("\n".join(lines[:-1] if found else lines + [tail(done.stderr, 20)]), flush=True)
+    totals.add(passed, failed or int(done.returncode != 0))
+    if found and found.group(3):
+        totals.left_out.append("fuzz")
+    say("fuzzing: %d passed, %d failed (%d s)" % (passed, failed, time.monotonic() - start))
+
+
 def run_checks(checks, work, totals, keep, jobs):
     missing = needs.provide({n for c in checks for n in c.needs}, say)
     runnable = []
@@ -189,7 +207,7 @@ def run_checks(checks, work, totals, keep, jobs):
 
 
 def main():
-    steps = ["swift"] + [c.name for c in CHECKS]
+    steps = ["swift", "fuzz"] + [c.name for c in CHECKS]
     parser = argparse.ArgumentParser(prog="scripts/test", description="The tests of Aviary.")
     parser.add_argument("--quick", action="store_true", help="the pure Swift tests alone")
     parser.add_argument("--only", action="append", metavar="NAME", help="one step or check; repeatable")
@@ -216,6 +234,8 @@ def main():
             built = build(work, totals)
         if not arguments.only or "swift" in arguments.only:
             swift_tests(work, totals)
+        if not arguments.only or "fuzz" in arguments.only:
+            fuzz(totals)
         if chosen and built and os.path.exists(BINARY):
             run_checks(chosen, work, totals, arguments.keep, max(1, arguments.jobs))
         elif chosen:

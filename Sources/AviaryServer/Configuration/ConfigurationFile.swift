@@ -30,7 +30,6 @@ package enum ConfigurationFile {
         return try ServerConfiguration.read(file: file, overrides: overrides, openDynamicFile: text(ofFile:))
     }
 
-    /// The text of a file in UTF-8 or, where it is not, in Latin-1, which is what Java would assume.
     static func text(ofFile path: String) throws(UnreadableFile) -> String {
         guard let file = fopen(path, "rb") else { throw UnreadableFile(reason: words(errno)) }
         defer { fclose(file) }
@@ -40,7 +39,11 @@ package enum ConfigurationFile {
         guard count <= longestFile else {
             throw UnreadableFile(reason: "it has more than \(longestFile) bytes, so that it is no configuration file")
         }
-        let content = bytes.prefix(count)
+        return try text(of: bytes.prefix(count))
+    }
+
+    /// The text of a file in UTF-8 or, where it is not, in Latin-1, which is what Java would assume.
+    static func text(of content: ArraySlice<UInt8>) throws(UnreadableFile) -> String {
         if content.contains(0) { throw UnreadableFile(reason: "it is not a text file") }
         if let text = String(validating: content, as: UTF8.self) { return text }
         return String(String.UnicodeScalarView(content.map { Unicode.Scalar($0) }))

@@ -1,0 +1,44 @@
+import AviaryCore
+import AviaryStorage
+import ZooKeeperProtocol
+
+/// A zoo.cfg and, behind the first zero byte, the dynamic file that it may name.
+enum ConfigurationTarget {
+    static func run(_ bytes: UnsafeRawBufferPointer) {
+        let parts = bytes.split(separator: 0, maxSplits: 1, omittingEmptySubsequences: false)
+        let file = ConfigurationText(name: "zoo.cfg", text: text(parts.first))
+        let dynamic = parts.count > 1 ? text(parts.last) : ""
+        do {
+            let (configuration, notes) = try ServerConfiguration.read(file: file) { _ throws(UnreadableFile) in dynamic
+            }
+            for note in notes { expect(!note.text.isEmpty, "a note without words") }
+            use(configuration)
+        } catch {
+            expect(!error.problems.isEmpty, "refused without a reason")
+            expect(!"\(error)".isEmpty, "an error without words")
+        }
+    }
+
+    private static func text(_ bytes: Slice<UnsafeRawBufferPointer>?) -> String {
+        (try? ConfigurationFile.text(of: [UInt8](bytes ?? UnsafeRawBufferPointer(start: nil, count: 0)[...])[...]))
+            ?? ""
+    }
+
+    /// What is accepted is used as a start does it, and a client comes.
+    private static func use(_ configuration: ServerConfiguration) {
+        let limits = Limits(configuration, maximumDescriptors: 1024)
+        expect(limits.maximumUnsentBytes > 0 && limits.maximumConnections > 0, "limits that let nobody in")
+        let server = FuzzServer { $0 = CoreOptions(configuration) }
+        defer { server.close() }
+        let client = server.connect()
+        expect(client.session != .none, "no session with an accepted configuration")
+        server.request(.create, xid: 1, on: client) {
+            $0.string("/a")
+            $0.string("x")
+            ACL.write(ACL.open, to: &$0)
+            $0.int32(1)
+        }
+        server.advance(milliseconds: 61_000)
+        server.settle()
+    }
+}
