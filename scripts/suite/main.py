@@ -137,12 +137,12 @@ def tail(text, lines):
     return "\n".join(text.rstrip().splitlines()[-lines:])
 
 
-def run_check(check, work, keep):
-    """Runs one check to its end or its limit; returns (passed, failed)."""
+def run_check(check, work, keep, more=()):
+    """Runs one check to its end or its limit, `more` being arguments of its own; returns (passed, failed)."""
     directory = os.path.join(work, check.name)
     os.makedirs(directory, exist_ok=True)
     command = [sys.executable, os.path.join(CLIENTS, check.script), "--server", "aviary",
-               "--work", os.path.join(directory, "work")] + (["--keep"] if keep else [])
+               "--work", os.path.join(directory, "work")] + (["--keep"] if keep else []) + list(more)
     start, log = time.monotonic(), os.path.join(directory, "output")
     with open(log, "w") as out:
         process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
@@ -169,6 +169,8 @@ def run_check(check, work, keep):
             print("\n".join(line for line in output.splitlines() if not line.startswith("ok "))
                   + ("\n  ended after its limit of %d s" % check.limit if late else "")
                   + ("" if found else "\n  the check told no totals; exit code %s" % process.returncode))
+        elif more:
+            print("\n".join(line for line in output.splitlines() if line.startswith("     ")))
         print("== %s: %d passed, %d failed (%d s)%s" % (check.name, passed, failed, time.monotonic() - start,
                                                        "; files: " + directory if failed or keep else ""), flush=True)
     return passed, failed
@@ -191,7 +193,7 @@ def fuzz(totals):
     say("fuzzing: %d passed, %d failed (%d s)" % (passed, failed, time.monotonic() - start))
 
 
-def run_checks(checks, work, totals, keep, jobs):
+def run_checks(checks, work, totals, keep, jobs, more):
     missing = needs.provide({n for c in checks for n in c.needs}, say)
     runnable = []
     for check in checks:
@@ -202,7 +204,7 @@ def run_checks(checks, work, totals, keep, jobs):
         else:
             runnable.append(check)
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        for passed, failed in pool.map(lambda c: run_check(c, work, keep), runnable):
+        for passed, failed in pool.map(lambda c: run_check(c, work, keep, more.get(c.name, ())), runnable):
             totals.add(passed, failed)
 
 
@@ -214,6 +216,7 @@ def main():
     parser.add_argument("--list", action="store_true", help="name the steps and checks")
     parser.add_argument("--keep", action="store_true", help="keep the work directories")
     parser.add_argument("--no-build", action="store_true", help="take the release executable as it is")
+    parser.add_argument("--kills", type=int, metavar="N", help="how often durability kills the server")
     parser.add_argument("--jobs", type=int, default=2, help="client checks at a time (default 2)")
     arguments = parser.parse_args()
     if arguments.list:
@@ -224,7 +227,12 @@ def main():
             parser.error("no step or check is called %s; there are: %s" % (name, ", ".join(steps)))
 
     start, totals = time.monotonic(), Totals()
-    work = tempfile.mkdtemp(prefix="aviary-test-")
+    work, more = tempfile.mkdtemp(prefix="aviary-test-"), {}
+    if arguments.kills:
+        more["durability"] = ["--kills", str(arguments.kills)]
+        for check in CHECKS:
+            if check.name == "durability":
+                check.limit += 10 * arguments.kills
     chosen = [c for c in CHECKS if not arguments.only or c.name in arguments.only]
     if arguments.quick:
         swift_tests(work, totals, pure=True)
@@ -237,7 +245,7 @@ def main():
         if not arguments.only or "fuzz" in arguments.only:
             fuzz(totals)
         if chosen and built and os.path.exists(BINARY):
-            run_checks(chosen, work, totals, arguments.keep, max(1, arguments.jobs))
+            run_checks(chosen, work, totals, arguments.keep, max(1, arguments.jobs), more)
         elif chosen:
             totals.left_out += [c.name for c in chosen]
             say("left out, for want of an executable: " + ", ".join(c.name for c in chosen))
