@@ -16,6 +16,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import needs  # noqa: E402
+import sanitize  # noqa: E402
 from harness import BINARY, ROOT  # noqa: E402
 
 PURE_TESTS = ["ZooKeeperProtocolTests", "AviaryStorageTests", "AviaryCoreTests", "TidyTests"]
@@ -48,6 +49,8 @@ CHECKS = [
     ClientCheck("c-client", "c_client.py", ["gcc", "libzookeeper", "cli_mt"]),
     ClientCheck("garbage", "garbage.py"),
 ]
+# For --sanitize alone: it measures nothing and compares nothing.
+LOAD = ClientCheck("load", "load.py", ["gcc"], limit=900)
 
 
 class Totals:
@@ -83,9 +86,9 @@ def swift(arguments, log, title):
         return code, text.read()
 
 
-def build(work, totals):
+def build(work, totals, options=()):
     start = time.monotonic()
-    code, text = swift(["build", "-c", "release", "--product", "aviary"], os.path.join(work, "build.log"),
+    code, text = swift(["build", "-c", "release", "--product", "aviary"] + list(options), os.path.join(work, "build.log"),
                        "building the release executable")
     if code:
         totals.add(0, 1)
@@ -96,11 +99,11 @@ def build(work, totals):
     return code == 0
 
 
-def swift_tests(work, totals, pure=False):
-    """Runs `swift test`, all of it or the pure targets, and counts its tests."""
+def swift_tests(work, totals, pure=False, options=()):
+    """Runs `swift test`, all of it or the pure targets, and counts its tests; `options` are for build and test."""
     title = "swift tests" + (" of the pure targets" if pure else "")
     start = time.monotonic()
-    arguments, clock = ["build", "--build-tests"], time.monotonic()
+    arguments, clock = ["build", "--build-tests"] + list(options), time.monotonic()
     code, text = swift(arguments, os.path.join(work, "build-tests.log"), "building the Swift tests")
     if code:
         totals.add(0, 1)
@@ -108,7 +111,7 @@ def swift_tests(work, totals, pure=False):
         say("%s: do not build" % title)
         return
     say("building the Swift tests: done (%d s)" % (time.monotonic() - clock))
-    arguments, clock = ["test", "--skip-build"], time.monotonic()
+    arguments, clock = ["test", "--skip-build"] + list(options), time.monotonic()
     if pure:
         arguments += ["--filter", "^(%s)\\." % "|".join(PURE_TESTS)]
     code, text = swift(arguments, os.path.join(work, "swift-test.log"), title)
@@ -208,14 +211,34 @@ def run_checks(checks, work, totals, keep, jobs, more):
             totals.add(passed, failed)
 
 
+def sanitized(kind, work, totals, arguments, more):
+    """The Swift tests and some checks under a sanitizer; its reports are failures."""
+    path = os.path.join(work, "report")
+    os.environ.update(sanitize.environment(kind, path))
+    os.environ["AVIARY_BINARY"] = sanitize.binary(kind)
+    options = ["--sanitize=" + kind, "--scratch-path", sanitize.FOLDERS[kind]]
+    if not arguments.only or "swift" in arguments.only:
+        swift_tests(work, totals, options=options)
+    chosen = [check for check in CHECKS + [LOAD] if check.name in (arguments.only or sanitize.CHECKS)]
+    for check in chosen:
+        check.limit *= 4
+    if chosen and (arguments.no_build or build(work, totals, options)):
+        run_checks(chosen, work, totals, arguments.keep, 1, more)
+    found = sanitize.reports(path)
+    print("\n".join(found), end="\n" if found else "")
+    totals.add(0, len(found))
+    say("%s sanitizer: %d reports" % (kind, len(found)))
+
+
 def main():
-    steps = ["swift", "fuzz"] + [c.name for c in CHECKS]
+    steps = ["swift", "fuzz"] + [c.name for c in CHECKS + [LOAD]]
     parser = argparse.ArgumentParser(prog="scripts/test", description="The tests of Aviary.")
     parser.add_argument("--quick", action="store_true", help="the pure Swift tests alone")
     parser.add_argument("--only", action="append", metavar="NAME", help="one step or check; repeatable")
     parser.add_argument("--list", action="store_true", help="name the steps and checks")
     parser.add_argument("--keep", action="store_true", help="keep the work directories")
     parser.add_argument("--no-build", action="store_true", help="take the release executable as it is")
+    parser.add_argument("--sanitize", choices=sorted(sanitize.FOLDERS), help="tests and some checks under a sanitizer")
     parser.add_argument("--kills", type=int, metavar="N", help="how often durability kills the server")
     parser.add_argument("--jobs", type=int, default=2, help="client checks at a time (default 2)")
     arguments = parser.parse_args()
@@ -233,8 +256,10 @@ def main():
         for check in CHECKS:
             if check.name == "durability":
                 check.limit += 10 * arguments.kills
-    chosen = [c for c in CHECKS if not arguments.only or c.name in arguments.only]
-    if arguments.quick:
+    chosen = [c for c in CHECKS + [LOAD] if (c.name in arguments.only if arguments.only else c is not LOAD)]
+    if arguments.sanitize:
+        sanitized(arguments.sanitize, work, totals, arguments, more)
+    elif arguments.quick:
         swift_tests(work, totals, pure=True)
     else:
         built = True
