@@ -69,7 +69,7 @@ def stamp():
     """Changes with every source and with the compiler."""
     digest = hashlib.sha256()
     digest.update(subprocess.run(["swiftc", "--version"], capture_output=True).stdout)
-    files = (sources("ZooKeeperProtocol/**/*.swift", "AviaryStorage/**/*.swift", "AviaryCore/**/*.swift")
+    files = (sources("CChecksum/**/*.[ch]", "ZooKeeperProtocol/**/*.swift", "AviaryStorage/**/*.swift", "AviaryCore/**/*.swift")
              + sources(*["AviaryServer/" + p for p in SHELL])
              + sorted(glob.glob(os.path.join(FUZZING, "**", "*.swift"), recursive=True)) + [os.path.abspath(__file__)])
     for path in files:
@@ -86,10 +86,13 @@ def compile_all(log):
 
     def module(name, files, extra=()):
         output = os.path.join(modules, name)
-        return ["swiftc"] + FLAGS + ["-I", modules, "-module-name", name, "-emit-module", "-emit-module-path",
+        return ["swiftc"] + FLAGS + ["-I", modules, "-I", os.path.join(SOURCES, "CChecksum", "include"), "-module-name", name, "-emit-module", "-emit-module-path",
                                      output + ".swiftmodule", "-c", "-o", output + ".o"] + list(extra) + files
 
+    clang = [os.path.join(os.path.dirname(os.path.realpath(shutil.which("swiftc"))), "clang"), "-O2", "-c"]
     stages = [
+        [clang + sources("CChecksum/*.c") + ["-I", os.path.join(SOURCES, "CChecksum", "include"), "-o",
+                                             os.path.join(modules, "CChecksum.o")]],
         [module("ZooKeeperProtocol", sources("ZooKeeperProtocol/**/*.swift")),
          module("Crypto", [os.path.join(FUZZING, "Stubs", "Crypto.swift")])],
         [module("AviaryStorage", sources("AviaryStorage/**/*.swift")),
@@ -98,7 +101,7 @@ def compile_all(log):
                 + sources(*["AviaryServer/" + p for p in SHELL]), ["-I", os.path.join(SOURCES, "CZlib")])],
     ]
     objects = [os.path.join(modules, name + ".o")
-               for name in ("ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Fuzzing")]
+               for name in ("CChecksum", "ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Fuzzing")]
     # Another linker than the default one warns about every function of the sanitizer.
     lld = ["-use-ld=lld"] if shutil.which("ld.lld") else []
     stages.append([["swiftc"] + INSTRUMENT + lld + ["-static-stdlib"] + objects + ["-lz", "-o", BINARY]])

@@ -11,49 +11,77 @@ struct PrepareContext {
 /// From a request to a transaction: every check is made against the tree with all that is in flight, and what the
 /// transaction will change is laid over it for the next one.
 extension ServerCore {
-    /// The node at a path as the next write must see it; nil when there will be none.
-    func state(_ key: PathKey) -> NodeState? {
-        if !pending.isEmpty, let state = pending[key] { return state.exists ? state : nil }
-        let handle = tree.find(key.bytes)
-        guard handle != none else { return nil }
-        let node = tree.nodes[handle]
-        return NodeState(
-            stat: node.stat,
-            childCount: node.childCount,
-            acl: .id(node.acl),
-            dataLength: node.dataLength,
-            digestPrefix: node.digestPrefix
+    /// What the next write finds at a path.
+    @inline(__always)
+    func look(_ path: UnsafeRawBufferPointer) -> Spot {
+        let hash = tree.hasher.hash(path)
+        let handle = tree.find(path, hash: hash)
+        guard handle != none else {
+            let id = pending.find(path, hash: hash)
+            return Spot(handle: none, pending: id, hash: hash, state: id == none ? nil : existing(pending[id]))
+        }
+        let id = tree.nodes[handle].pending
+        return Spot(
+            handle: handle,
+            pending: id,
+            hash: hash,
+            state: id == none ? tree.nodes[handle].state : existing(pending[id])
         )
     }
 
-    /// The root is one node by two names; in here it is "".
-    func key(_ path: [UInt8]) -> PathKey {
-        PathKey(path == DataTree.rootPath ? [] : path, hasher: tree.hasher)
-    }
+    func look(_ path: [UInt8]) -> Spot { path.withUnsafeBytes { look($0) } }
+
+    private func existing(_ state: NodeState) -> NodeState? { state.exists ? state : nil }
 
     /// Lays a change over the tree, and counts it in the digest.
     ///
     /// - Parameters:
-    ///   - old: nil when the node is new.
-    ///   - new: nil when it goes.
-    mutating func change(_ key: PathKey, from old: NodeState?, to new: NodeState?, _ zxid: Zxid) {
-        var state: NodeState
-        if let new {
-            state = new
-        } else if let old {
-            state = old
-            state.exists = false
-        } else {
-            return
-        }
+    ///   - spot: where; looked up after every earlier change of the same node.
+    ///   - path: its path, or one below that.
+    ///   - length: how much of `path` it is; nil is all of it. A node that is being made has all of it.
+    ///   - new: nil when the node goes.
+    /// - Returns: the entry that stands for the node until this is applied; `none` when nothing changes.
+    @discardableResult
+    mutating func change(
+        _ spot: Spot,
+        _ path: [UInt8],
+        length: Int? = nil,
+        to new: NodeState?,
+        _ zxid: Zxid
+    ) -> PendingID {
+        guard var state = new ?? spot.state else { return none }
+        state.exists = new != nil
         state.changedBy = zxid
-        if options.digestEnabled, key.bytes.withUnsafeBytes({ NodeDigest.counts(path: $0) }) {
-            if let old { pending.digest &-= old.digest }
-            if let new { pending.digest &+= new.digest }
+        if options.digestEnabled,
+            path.withUnsafeBytes({
+                NodeDigest.counts(path: UnsafeRawBufferPointer(rebasing: $0.prefix(length ?? $0.count)))
+            })
+        {
+            if let old = spot.state { pending.digest &-= UInt64(old.digest) }
+            if let new {
+                state.digest = NodeDigest.value(prefix: new.digestPrefix, stat: new.stat)
+                pending.digest &+= UInt64(state.digest)
+            }
         }
-        pending.set(key, state)
-        touched.append(key)
+        return lay(state, over: spot, path)
+    }
+
+    /// Lays a state over the tree as it is.
+    @discardableResult
+    mutating func lay(_ state: NodeState, over spot: Spot, _ path: [UInt8]) -> PendingID {
         statistics.outstandingChangesQueued += 1
+        if spot.pending != none {
+            pending.set(spot.pending, state, pathLength: path.count)
+            return spot.pending
+        }
+        return pending.add(
+            state,
+            at: spot.handle,
+            path: spot.handle == none ? path : [],
+            hash: spot.hash,
+            pathLength: path.count,
+            in: tree.nodes
+        )
     }
 
     func require(_ permission: Int32, on acl: AccessReference, of identities: Identities) throws(ErrorCode) {
@@ -108,17 +136,55 @@ extension ServerCore {
                 operation: operation ?? body.type,
                 connection: connection,
                 arrivedMicroseconds: arrived ?? now.monotonicMicroseconds,
-                touched: touched
+                touchedCount: pending.touchedCount - touchedByEarlier,
+                target: target,
+                partTargets: partTargets
             )
         )
+        touchedByEarlier = pending.touchedCount
+        target = Target()
+        if !partTargets.isEmpty { partTargets = [] }
         if !quotaNotes.isEmpty {
             output.notes += quotaNotes
             quotaNotes.removeAll()
         }
-        touched.removeAll(keepingCapacity: true)
         if let connection {
             connection.waiting.append(.write)
             connections.waitingCount += 1
         }
+    }
+}
+
+/// What a write finds at a path: the node in the tree, if any, and the change in flight that lies over it, if any.
+struct Spot {
+    var handle: Handle
+    var pending: PendingID
+    var hash: UInt64
+    /// nil when there will be no node.
+    var state: NodeState?
+}
+
+/// The nodes that a transaction is about, by their entries in `PendingChanges`: what preparing found is not looked up
+/// or computed again when it is applied.
+struct Target {
+    var node: PendingID = none
+    /// Of a create.
+    var parent: PendingID = none
+    /// What the node's digest begins with afterwards.
+    var digestPrefix: UInt32 = 0
+}
+
+extension Znode {
+    /// As the next write sees it while nothing in flight touches it.
+    @inline(__always)
+    var state: NodeState {
+        NodeState(
+            stat: stat,
+            childCount: childCount,
+            acl: .id(acl),
+            dataLength: dataLength,
+            digestPrefix: digestPrefix,
+            digest: digest
+        )
     }
 }

@@ -39,23 +39,25 @@ extension ServerCore {
         guard var path = request.path else { throw .marshallingError }
         guard path.withUnsafeBytes({ PathRules.isPlausible($0) }) else { throw .badArguments }
         let acl = try ACLValidation.resolve(request.acl, for: context.identities)
-        let parentKey = key(PathRules.parent(of: path))
-        guard var parent = state(parentKey) else { throw .noNode }
+        let parentLength = path.lastIndex(of: UInt8(ascii: "/")) ?? 0
+        let parentSpot = path.withUnsafeBytes { look(UnsafeRawBufferPointer(rebasing: $0[..<parentLength])) }
+        guard var parent = parentSpot.state else { throw .noNode }
         try require(Permissions.create, on: parent.acl, of: context.identities)
-        if shape.isSequential { path += CreateShape.suffix(parent.stat.cversion) }
+        if shape.isSequential { CreateShape.appendSuffix(parent.stat.cversion, to: &path) }
         guard path.withUnsafeBytes({ PathRules.isValid($0) }) else { throw .badArguments }
-        let nodeKey = key(path)
-        guard state(nodeKey) == nil else { throw .nodeExists }
+        let spot = look(path)
+        guard spot.state == nil else { throw .nodeExists }
         guard !tree.owners.kinds.isEphemeral(parent.stat.ephemeralOwner) else { throw .noChildrenForEphemerals }
         try checkQuota(path, addingCount: 1, addingBytes: Int64(request.data?.count ?? 0))
         guard fitsLog(path: path, data: request.data, acl: acl) else { throw .marshallingError }
 
         let isEphemeral = shape.isEphemeral
-        let oldParent = parent
         let parentCVersion = parent.stat.cversion &+ 1
         parent.stat.countCreate(parentCVersion, context.zxid)
         parent.childCount += 1
-        change(parentKey, from: oldParent, to: parent, context.zxid)
+        target.parent = change(parentSpot, path, length: parentLength, to: parent, context.zxid)
+        let prefix = digestPrefix(path, request.data)
+        target.digestPrefix = prefix
         let owner: Int64 =
             switch shape.kind {
             case .create, .create2: isEphemeral ? context.session?.id.rawValue ?? 0 : 0
@@ -74,10 +76,10 @@ extension ServerCore {
             childCount: 0,
             acl: .list(acl),
             dataLength: request.data.map { Int32($0.count) } ?? -1,
-            digestPrefix: digestPrefix(path, request.data),
+            digestPrefix: prefix,
             quotaData: QuotaIndex.isQuotaNode(path) ? request.data ?? [] : nil
         )
-        change(nodeKey, from: nil, to: node, context.zxid)
+        target.node = change(spot, path, to: node, context.zxid)
         if let quota = QuotaIndex.path(ofNode: path, named: QuotaIndex.statsName) { countAll(quota, context.zxid) }
         countUsage(path, count: 1, bytes: Int64(request.data?.count ?? 0), context.zxid)
         if isEphemeral { context.session?.pendingEphemerals.append(path) }
@@ -103,18 +105,27 @@ extension ServerCore {
 
     /// Whether a record with this can be read back: a transaction must never be larger than what a reader takes.
     func fitsLog(path: [UInt8], data: [UInt8]?, acl: [ACL]) -> Bool {
-        var bytes = 256 + path.count + (data?.count ?? 0)
-        for entry in acl { bytes += 12 + entry.identity.scheme.utf8.count + entry.identity.id.utf8.count }
-        return bytes <= options.maxBufferBytes
+        252 + path.count + (data?.count ?? 0) + ACL.encodedSize(acl) <= options.maxBufferBytes
     }
 }
 
 extension CreateShape {
-    /// The parent's create counter in ten digits, the sign included (docs/protocol/client-protocol.md section 7.2).
-    static func suffix(_ counter: Int32) -> [UInt8] {
-        let digits = [UInt8](String(counter.magnitude).utf8)
-        let sign: [UInt8] = counter < 0 ? [UInt8(ascii: "-")] : []
-        let padding = max(0, 10 - digits.count - sign.count)
-        return sign + [UInt8](repeating: UInt8(ascii: "0"), count: padding) + digits
+    /// Appends the parent's create counter in ten digits, the sign included (docs/protocol/client-protocol.md
+    /// section 7.2).
+    static func appendSuffix(_ counter: Int32, to path: inout [UInt8]) {
+        let width = 10
+        var digits: InlineArray<10, UInt8> = InlineArray(repeating: UInt8(ascii: "0"))
+        var rest = counter.magnitude
+        var position = width
+        while rest > 0 {
+            position -= 1
+            digits[position] = UInt8(ascii: "0") + UInt8(rest % 10)
+            rest /= 10
+        }
+        if counter < 0 {
+            // The sign takes a place of the ten unless the digits need them all.
+            if position > 0 { digits[0] = UInt8(ascii: "-") } else { path.append(UInt8(ascii: "-")) }
+        }
+        for index in digits.indices { path.append(digits[index]) }
     }
 }

@@ -6,23 +6,26 @@ extension ServerCore {
         guard path.withUnsafeBytes({ PathRules.isPlausible($0) }), !PathRules.isSystemNode(path) else {
             throw .badArguments
         }
-        guard let parent = state(key(PathRules.parent(of: path))) else { throw .noNode }
+        let parentSpot = lookAtParent(of: path)
+        guard let parent = parentSpot.state else { throw .noNode }
         try require(Permissions.delete, on: parent.acl, of: context.identities)
-        guard let node = state(key(path)) else { throw .noNode }
+        let spot = look(path)
+        guard let node = spot.state else { throw .noNode }
         try ServerCore.requireVersion(request.version, is: node.stat.version)
         guard node.childCount == 0 else { throw .notEmpty }
-        removePending(path, node, context.zxid)
+        target.node = remove(path, spot, parentSpot, context.zxid)
         return .delete(path: path, byContainerCheck: false)
     }
 
     /// A container or TTL node that is to go by itself; nil when it no longer may.
     mutating func prepareReap(_ path: [UInt8], zxid: Zxid) -> TxnBody? {
-        guard let node = state(key(path)), node.childCount == 0 else { return nil }
+        let spot = look(path)
+        guard let node = spot.state, node.childCount == 0 else { return nil }
         switch tree.owners.kinds.kind(node.stat.ephemeralOwner) {
         case .container, .ttl: break
         case .persistent, .ephemeral: return nil
         }
-        removePending(path, node, zxid)
+        target.node = remove(path, spot, lookAtParent(of: path), zxid)
         return .delete(path: path, byContainerCheck: true)
     }
 
@@ -34,13 +37,14 @@ extension ServerCore {
         while handle != none {
             let path = [UInt8](tree.nodes[handle].path)
             // A change in flight may delete it, or have put another node in its place.
-            if let state = state(key(path)), state.stat.czxid == tree.nodes[handle].stat.czxid { paths.append(path) }
+            if let state = look(path).state, state.stat.czxid == tree.nodes[handle].stat.czxid { paths.append(path) }
             handle = tree.nodes[handle].nextOwned
         }
         // One path may have been made, deleted and made again in flight.
         var listed = Set(paths)
         sessions[id]?.pendingEphemerals.forEach { path in
-            if let state = pending[key(path)], state.exists, state.stat.ephemeralOwner == id.rawValue,
+            let spot = look(path)
+            if spot.pending != none, let state = spot.state, state.stat.ephemeralOwner == id.rawValue,
                 listed.insert(path).inserted
             {
                 paths.append(path)
@@ -49,22 +53,28 @@ extension ServerCore {
         var bytes = 0
         for path in paths {
             bytes += path.count + 4
-            if let node = state(key(path)) { removePending(path, node, zxid) }
+            let spot = look(path)
+            if spot.state != nil { remove(path, spot, lookAtParent(of: path), zxid) }
         }
         // Without the list the same nodes go when it is applied; a record too long to be read back would be fatal.
         let isListed = options.closeSessionTxn && !isSpaceLow && bytes + 256 <= options.maxBufferBytes
         return .closeSession(paths: isListed ? paths : nil)
     }
 
-    private mutating func removePending(_ path: [UInt8], _ node: NodeState, _ zxid: Zxid) {
-        let parentKey = key(PathRules.parent(of: path))
-        if let old = state(parentKey) {
-            var parent = old
+    private func lookAtParent(of path: [UInt8]) -> Spot {
+        path.withUnsafeBytes { look($0.parentPath ?? UnsafeRawBufferPointer(rebasing: $0[..<0])) }
+    }
+
+    @discardableResult
+    private mutating func remove(_ path: [UInt8], _ spot: Spot, _ parentSpot: Spot, _ zxid: Zxid) -> PendingID {
+        if var parent = parentSpot.state {
             parent.childCount -= 1
             parent.stat.pzxid = max(parent.stat.pzxid, zxid)
-            change(parentKey, from: old, to: parent, zxid)
+            let length = path.lastIndex(of: UInt8(ascii: "/")) ?? 0
+            change(parentSpot, path, length: length, to: parent, zxid)
         }
-        change(key(path), from: node, to: nil, zxid)
-        countUsage(path, count: -1, bytes: -Int64(max(node.dataLength, 0)), zxid)
+        let id = change(spot, path, to: nil, zxid)
+        countUsage(path, count: -1, bytes: -Int64(max(spot.state?.dataLength ?? 0, 0)), zxid)
+        return id
     }
 }

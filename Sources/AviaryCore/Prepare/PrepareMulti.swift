@@ -23,9 +23,12 @@ extension ServerCore {
     /// A failed multi is a transaction too: the parts before the failing one as they would have been, its code, and −2
     /// for the rest (docs/protocol/quorum-protocol.md section 17.1).
     mutating func prepareMulti(_ parts: [MultiPart], _ context: PrepareContext) throws(MultiRefusal) -> TxnBody {
-        pending.beginScratch()
+        pending.beginMulti()
         let ephemeralsBefore = context.session?.pendingEphemerals.count ?? 0
         var bodies: [TxnBody] = []
+        bodies.reserveCapacity(parts.count)
+        var targets: [Target] = []
+        targets.reserveCapacity(parts.count)
         var failure: ErrorCode?
         for part in parts {
             if failure != nil {
@@ -33,23 +36,28 @@ extension ServerCore {
                 continue
             }
             do {
+                target = Target()
                 bodies.append(try prepare(part, context))
+                targets.append(target)
             } catch {
                 failure = error
                 bodies.append(.error(error))
             }
         }
         // A null ACL id refuses the whole list, not its part; and a record that cannot be read back must not be written.
-        if failure == .marshallingError || !fitsLog(bodies) {
-            dropMulti(ephemeralsBefore, context)
+        let body = TxnBody.multi(bodies)
+        if failure == .marshallingError || body.encodedSize + 256 > options.maxBufferBytes {
+            undoMulti(ephemeralsBefore, context)
             throw MultiRefusal(code: .marshallingError)
         }
+        target = Target()
         if failure != nil {
-            dropMulti(ephemeralsBefore, context)
+            undoMulti(ephemeralsBefore, context)
         } else {
-            pending.keepScratch()
+            pending.keepMulti()
+            partTargets = targets
         }
-        return .multi(bodies)
+        return body
     }
 
     private mutating func prepare(_ part: MultiPart, _ context: PrepareContext) throws(ErrorCode) -> TxnBody {
@@ -62,16 +70,10 @@ extension ServerCore {
         }
     }
 
-    private mutating func dropMulti(_ ephemeralsBefore: Int, _ context: PrepareContext) {
-        pending.dropScratch()
+    private mutating func undoMulti(_ ephemeralsBefore: Int, _ context: PrepareContext) {
+        pending.undoMulti(in: tree.nodes)
+        target = Target()
         context.session?.pendingEphemerals.removeLast(downTo: ephemeralsBefore)
-        touched.removeAll(keepingCapacity: true)
-    }
-
-    private func fitsLog(_ bodies: [TxnBody]) -> Bool {
-        var writer = JuteWriter()
-        TxnBody.multi(bodies).write(to: &writer)
-        return writer.count + 256 <= options.maxBufferBytes
     }
 
     /// Reads the parts; what may not be in a list refuses it whole (docs/protocol/client-protocol.md section 9).

@@ -8,7 +8,7 @@ extension ServerCore {
     /// - Throws: `quotaExceeded`, when quotas are enforced.
     func checkQuota(_ path: [UInt8], addingCount: Int64, addingBytes: Int64) throws(ErrorCode) {
         guard options.enforceQuota, let (quotaPath, limits) = quota(for: path) else { return }
-        let used = QuotaNumbers(usage: quotaData(key(QuotaIndex.statsPath(quotaPath))) ?? [])
+        let used = QuotaNumbers(usage: quotaData(look(QuotaIndex.statsPath(quotaPath))) ?? [])
         if addingCount > 0, limits.countHard > -1, QuotaNumbers.sum(used.count, addingCount) > limits.countHard {
             throw .quotaExceeded
         }
@@ -22,8 +22,9 @@ extension ServerCore {
     /// Lays over the statistics what a prepared write will do to them once it is applied.
     mutating func countUsage(_ path: [UInt8], count: Int64, bytes: Int64, _ zxid: Zxid) {
         guard count != 0 || bytes != 0, let (quotaPath, limits) = quota(for: path) else { return }
-        let statsKey = key(QuotaIndex.statsPath(quotaPath))
-        guard let data = quotaData(statsKey) else { return }
+        let statsPath = QuotaIndex.statsPath(quotaPath)
+        let spot = look(statsPath)
+        guard let data = quotaData(spot) else { return }
         let used = QuotaNumbers(usage: data)
         tell(
             of: quotaPath,
@@ -32,7 +33,8 @@ extension ServerCore {
             bytes: QuotaNumbers.sum(used.bytes, bytes)
         )
         setUsage(
-            statsKey,
+            statsPath,
+            spot,
             count: QuotaNumbers.sum(used.count, count),
             bytes: QuotaNumbers.sum(used.bytes, bytes),
             zxid
@@ -67,11 +69,10 @@ extension ServerCore {
     /// A node of statistics was prepared: its data will be what is used by then, whatever its creator wrote.
     mutating func countAll(_ quotaPath: [UInt8], _ zxid: Zxid) {
         var used = tree.usage(below: quotaPath)
-        pending.forEach { key, state in
-            guard key.bytes.starts(with: quotaPath),
-                key.bytes.count == quotaPath.count || key.bytes[quotaPath.count] == UInt8(ascii: "/")
+        pending.forEach(in: tree.nodes) { path, handle, state in
+            guard path.starts(with: quotaPath),
+                path.count == quotaPath.count || path[quotaPath.count] == UInt8(ascii: "/")
             else { return }
-            let handle = tree.find(key.bytes)
             if handle != none {
                 used.count -= 1
                 used.bytes -= Int64(max(tree.nodes[handle].dataLength, 0))
@@ -81,18 +82,18 @@ extension ServerCore {
                 used.bytes += Int64(max(state.dataLength, 0))
             }
         }
-        setUsage(key(QuotaIndex.statsPath(quotaPath)), count: used.count, bytes: used.bytes, zxid)
+        let statsPath = QuotaIndex.statsPath(quotaPath)
+        setUsage(statsPath, look(statsPath), count: used.count, bytes: used.bytes, zxid)
     }
 
     /// Derived data: neither stat nor digest change.
-    private mutating func setUsage(_ key: PathKey, count: Int64, bytes: Int64, _ zxid: Zxid) {
-        guard var node = state(key) else { return }
+    private mutating func setUsage(_ path: [UInt8], _ spot: Spot, count: Int64, bytes: Int64, _ zxid: Zxid) {
+        guard var node = spot.state else { return }
         let data = QuotaNumbers.usage(count: count, bytes: bytes)
         node.quotaData = data
         node.dataLength = Int32(data.count)
         node.changedBy = zxid
-        pending.set(key, node)
-        touched.append(key)
+        lay(node, over: spot, path)
     }
 
     /// The deepest quota at or above a path, with its limits.
@@ -100,15 +101,15 @@ extension ServerCore {
         guard !quotas.isEmpty || pending.longestQuotaNode > 0 else { return nil }
         let longest = max(quotas.longestPath, pending.longestQuotaNode)
         return QuotaIndex.deepest(atOrAbove: path, notLongerThan: longest) { candidate in
-            quotaData(key(QuotaIndex.limitsPath(candidate))).map { (candidate, QuotaNumbers(limits: $0)) }
+            quotaData(look(QuotaIndex.limitsPath(candidate))).map { (candidate, QuotaNumbers(limits: $0)) }
         }
     }
 
     /// The data of a node below /zookeeper/quota; nil when there will be no such node.
-    private func quotaData(_ key: PathKey) -> [UInt8]? {
-        let inFlight = pending[key]
-        if let inFlight, !inFlight.exists { return nil }
+    private func quotaData(_ spot: Spot) -> [UInt8]? {
+        guard let state = spot.state else { return nil }
         // What is in flight may leave the data as it is: another ACL, a child.
-        return inFlight?.quotaData ?? tree.data(at: key.bytes)
+        if let data = state.quotaData { return data }
+        return spot.handle == none ? nil : tree.nodes[spot.handle].data.map { [UInt8]($0) } ?? []
     }
 }

@@ -138,9 +138,11 @@ extension ServerCore {
 
     private func writeChildren(_ handle: Handle, to writer: inout JuteWriter) {
         writer.int32(tree.nodes[handle].childCount)
+        // Names are what follows the parent's path and a slash.
+        let nameOffset = Int(tree.nodes[handle].pathLength) + 1
         var child = tree.nodes[handle].firstChild
         while child != none {
-            writer.buffer(tree.nodes[child].name)
+            writer.buffer(UnsafeRawBufferPointer(rebasing: tree.nodes[child].path[nameOffset...]))
             child = tree.nodes[child].nextSibling
         }
     }

@@ -1,7 +1,7 @@
 import ZooKeeperProtocol
 
 /// The connections by slot.
-struct ConnectionTable {
+struct ConnectionTable: ~Copyable {
     private var slots: [ClientConnection?] = []
     private var generations: [UInt32] = []
     private var free: [Int32] = []

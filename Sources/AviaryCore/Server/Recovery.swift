@@ -102,9 +102,8 @@ extension ServerCore {
     /// Applies a logged transaction.
     package mutating func replay(_ txn: Txn) throws(RestoreFailure) {
         // Nobody watches yet, so nothing comes out.
-        var results = JuteWriter(capacity: 64)
         var output = Output()
-        _ = apply(txn.body, txn.header, results: &results, into: &output)
+        _ = apply(txn.body, txn.header, nil, into: &output)
         lastProcessedZxid = txn.header.zxid
         if options.digestEnabled { digestLog.applied(txn.header.zxid, digest: tree.digest) }
     }

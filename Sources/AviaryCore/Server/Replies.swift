@@ -30,7 +30,6 @@ extension ServerCore {
         to connection: ClientConnection,
         _ entry: InFlight,
         _ applied: Applied,
-        _ results: borrowing JuteWriter,
         at now: Now,
         into output: inout Output
     ) {
@@ -51,7 +50,7 @@ extension ServerCore {
         var code = ErrorCode.ok
         if case .refused(let refusal) = applied { code = refusal }
         let start = output.beginReply(xid: header.cxid, zxid: header.zxid, error: code)
-        if code == .ok { writeBody(entry, applied, results, into: &output) }
+        if code == .ok { writeBody(entry, applied, into: &output) }
         finish(
             start,
             connection,
@@ -68,11 +67,10 @@ extension ServerCore {
     private func writeBody(
         _ entry: InFlight,
         _ applied: Applied,
-        _ results: borrowing JuteWriter,
         into output: inout Output
     ) {
         if case .multi = entry.txn.body {
-            results.withBytes { output.clientBytes.raw($0) }
+            multiResults.withBytes { output.clientBytes.raw($0) }
             return
         }
         if case .create(let txn) = entry.txn.body { output.clientBytes.buffer(txn.path) }

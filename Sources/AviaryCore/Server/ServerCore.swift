@@ -14,7 +14,7 @@ package struct ServerCore: ~Copyable {
     var pending = PendingChanges()
     var quotas = QuotaIndex()
     var connections = ConnectionTable()
-    var inFlight = FIFO<InFlight>()
+    var inFlight = FIFO<InFlight>(keeping: 2048)
     var reaper: Reaper
     var random: SplitMix64
     package internal(set) var statistics = ServerStatistics()
@@ -47,8 +47,13 @@ package struct ServerCore: ~Copyable {
     /// Quotas whose soft limit is known to be passed, and what is to be said about quotas with the next write.
     var toldQuotas: Set<[UInt8]> = []
     var quotaNotes: [CoreNote] = []
-    /// The paths that the write now being prepared touches.
-    var touched: [PathKey] = []
+    /// What the write now being prepared is about, part by part for a multi.
+    var target = Target()
+    var partTargets: [Target] = []
+    /// Entries of `pending` that transactions in flight touch.
+    var touchedByEarlier = 0
+    /// The results of the multi that was applied last.
+    var multiResults = JuteWriter(capacity: 256)
     /// Whom the event now being delivered concerns; kept for its memory.
     var eventTargets: [Int32] = []
 
@@ -97,8 +102,7 @@ package struct ServerCore: ~Copyable {
 
     /// Everything up to `zxid` is on disk: applies it, answers it, and what waited behind it.
     package mutating func durable(upTo zxid: Zxid, at now: Now, into output: inout Output) {
-        while let entry = inFlight.first, entry.txn.header.zxid <= zxid {
-            _ = inFlight.popFirst()
+        while let entry = inFlight.popFirst(where: { $0.txn.header.zxid <= zxid }) {
             commit(entry, at: now, into: &output)
         }
     }
@@ -223,7 +227,11 @@ struct InFlight {
     /// Who gets the reply, if anybody.
     var connection: ClientConnection?
     var arrivedMicroseconds: Int64
-    var touched: [PathKey]
+    /// How many changes of nodes it made.
+    var touchedCount: Int
+    var target: Target
+    /// Of each part of a multi that succeeds.
+    var partTargets: [Target]
 }
 
 /// The seeded source of everything random in here.

@@ -18,7 +18,7 @@ extension ServerCore {
         guard operation == .getData || operation == .getChildren || operation == .getChildren2 else { return 0 }
         var reader = reader
         // As it will be, with the writes in front of it.
-        guard let path = try? reader.bytes(), let node = state(key(path)) else { return 0 }
+        guard let path = (try? reader.buffer()) ?? nil, let node = look(path).state else { return 0 }
         return operation == .getData ? Int(max(node.dataLength, 0)) : Int(node.childCount) * 40
     }
 
@@ -60,8 +60,7 @@ extension ServerCore {
             case .frame(let frame):
                 // It may queue itself again, behind nothing but what came before it.
                 guard connection.phase == .attached else { return }
-                let rest = connection.waiting
-                connection.waiting = FIFO()
+                let rest = connection.waiting.takeAll()
                 connections.waitingCount -= rest.count
                 receiveAll(frame, rest, on: connection, at: now, into: &output)
                 return
@@ -72,7 +71,7 @@ extension ServerCore {
     /// Looks at the frames that came while the session was being created, as if they came now.
     private mutating func receiveAll(
         _ first: [UInt8],
-        _ rest: FIFO<Waiting>,
+        _ rest: consuming FIFO<Waiting>,
         on connection: ClientConnection,
         at now: Now,
         into output: inout Output

@@ -2,7 +2,7 @@ import ZooKeeperProtocol
 
 /// Removes containers that are empty again and nodes whose TTL is over
 /// (docs/protocol/client-protocol.md section 14).
-struct Reaper {
+struct Reaper: ~Copyable {
     private let interval: Int64
     private let spacing: Int64
     private var nextCheck = Int64.max

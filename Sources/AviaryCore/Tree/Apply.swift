@@ -19,6 +19,18 @@ extension DataTree {
             if case .create = txn.kind { countCreate(parent, txn.parentCVersion, header.zxid) }
             throw .nodeExists
         }
+        return create(txn, header, below: parent)
+    }
+
+    /// A create that is known to be possible.
+    ///
+    /// - Parameter digestPrefix: of path and data, when it is known.
+    mutating func create(
+        _ txn: TxnBody.CreateTxn,
+        _ header: TxnHeader,
+        below parent: Handle,
+        digestPrefix: UInt32? = nil
+    ) -> Handle {
         countCreate(parent, txn.parentCVersion, header.zxid)
         let owner: Int64 =
             switch txn.kind {
@@ -35,11 +47,13 @@ extension DataTree {
             pzxid: header.zxid
         )
         let acl = accessLists.retain(txn.acl)
-        return path.withUnsafeBytes { path in
+        return txn.path.withUnsafeBytes { path in
             if let data = txn.data {
-                return data.withUnsafeBytes { insert(path: path, data: $0, acl: acl, stat: stat, parent: parent) }
+                return data.withUnsafeBytes { data in
+                    insert(path: path, data: data, acl: acl, stat: stat, parent: parent, digestPrefix: digestPrefix)
+                }
             }
-            return insert(path: path, data: nil, acl: acl, stat: stat, parent: parent)
+            return insert(path: path, data: nil, acl: acl, stat: stat, parent: parent, digestPrefix: digestPrefix)
         }
     }
 
@@ -79,15 +93,22 @@ extension DataTree {
         setStat(parent, stat)
     }
 
-    mutating func setData(_ handle: Handle, _ data: [UInt8]?, version: Int32, _ header: TxnHeader) {
+    /// - Parameter digestPrefix: of path and data, when it is known.
+    mutating func setData(
+        _ handle: Handle,
+        _ data: [UInt8]?,
+        version: Int32,
+        _ header: TxnHeader,
+        digestPrefix: UInt32? = nil
+    ) {
         var stat = nodes[handle].stat
         stat.version = version
         stat.mzxid = header.zxid
         stat.mtime = header.time
         if let data {
-            data.withUnsafeBytes { setData(handle, $0, stat: stat) }
+            data.withUnsafeBytes { setData(handle, $0, stat: stat, digestPrefix: digestPrefix) }
         } else {
-            setData(handle, nil as UnsafeRawBufferPointer?, stat: stat)
+            setData(handle, nil as UnsafeRawBufferPointer?, stat: stat, digestPrefix: digestPrefix)
         }
     }
 

@@ -96,10 +96,16 @@ struct DataTree: ~Copyable {
     /// The node at a path; "" and "/" are the root.
     @inline(__always)
     func find(_ path: UnsafeRawBufferPointer) -> Handle {
+        find(path, hash: hasher.hash(path))
+    }
+
+    /// - Parameter hash: of the path, by `hasher`.
+    @inline(__always)
+    func find(_ path: UnsafeRawBufferPointer, hash: UInt64) -> Handle {
         if path.count <= 1 {
             return path.count == 0 || path[0] == UInt8(ascii: "/") ? (nodes.count > 0 ? DataTree.root : none) : none
         }
-        return index.find(hasher.hash(path)) { handle in
+        return index.find(hash) { handle in
             nodes[handle].path.hasSameBytes(as: path)
         }
     }
@@ -142,27 +148,31 @@ struct DataTree: ~Copyable {
     /// Adds a node below `parent` (`none` for the root). What the parent's stat becomes is the caller's.
     ///
     /// `acl` must have been retained for it.
+    ///
+    /// - Parameter digestPrefix: of path and data, when it is known.
     @discardableResult
     mutating func insert(
         path: UnsafeRawBufferPointer,
         data: UnsafeRawBufferPointer?,
         acl: AccessListID,
         stat: StatPersisted,
-        parent: Handle
+        parent: Handle,
+        digestPrefix: UInt32? = nil
     ) -> Handle {
         let dataCount = data?.count ?? 0
         let blob = UnsafeMutableRawPointer.allocate(byteCount: max(1, path.count + dataCount), alignment: 1)
         if let source = path.baseAddress { blob.copyMemory(from: source, byteCount: path.count) }
         if let source = data?.baseAddress { (blob + path.count).copyMemory(from: source, byteCount: dataCount) }
+        let prefix = digestPrefix ?? NodeDigest.prefix(path: path, data: data)
         let handle = nodes.insert(
             Znode(
                 stat: stat,
                 blob: blob,
                 pathLength: Int32(path.count),
-                nameOffset: Int32(path.lastIndex(of: UInt8(ascii: "/")).map { $0 + 1 } ?? 0),
                 dataLength: data == nil ? -1 : Int32(dataCount),
                 acl: acl,
-                digestPrefix: NodeDigest.prefix(path: path, data: data),
+                digestPrefix: prefix,
+                digest: NodeDigest.value(prefix: prefix, stat: stat),
                 parent: parent,
                 snapshotMark: snapshot.markForNewNodes
             )
@@ -173,7 +183,7 @@ struct DataTree: ~Copyable {
             // Not the root, which nothing removes, whatever a file says of it.
             owners.link(handle, owner: stat.ephemeralOwner, in: nodes)
         }
-        digest &+= digestShare(handle)
+        if NodeDigest.counts(path: path) { digest &+= UInt64(nodes[handle].digest) }
         approximateDataSize += path.count + dataCount
         return handle
     }
@@ -184,7 +194,7 @@ struct DataTree: ~Copyable {
         invariant(node.firstChild == none && handle != DataTree.root, "removing a node that has children")
         beforeChange(handle)
         snapshot.step(over: handle, successor: successorSkippingChildren(handle))
-        digest &-= digestShare(handle)
+        if NodeDigest.counts(path: node.path) { digest &-= UInt64(node.digest) }
         approximateDataSize -= Int(node.pathLength) + Int(max(node.dataLength, 0))
         owners.unlink(handle, owner: node.stat.ephemeralOwner, in: nodes)
         accessLists.release(node.acl)
@@ -194,9 +204,14 @@ struct DataTree: ~Copyable {
         nodes.remove(handle)
     }
 
-    mutating func setData(_ handle: Handle, _ data: UnsafeRawBufferPointer?, stat: StatPersisted) {
+    /// - Parameter digestPrefix: of path and data, when it is known.
+    mutating func setData(
+        _ handle: Handle,
+        _ data: UnsafeRawBufferPointer?,
+        stat: StatPersisted,
+        digestPrefix: UInt32? = nil
+    ) {
         beforeChange(handle)
-        digest &-= digestShare(handle)
         let pathLength = Int(nodes[handle].pathLength)
         let oldCount = Int(max(nodes[handle].dataLength, 0))
         let newCount = data?.count ?? 0
@@ -211,16 +226,24 @@ struct DataTree: ~Copyable {
             (nodes[handle].blob + pathLength).copyMemory(from: source, byteCount: newCount)
         }
         nodes[handle].dataLength = data == nil ? -1 : Int32(newCount)
-        nodes[handle].digestPrefix = NodeDigest.prefix(path: nodes[handle].path, data: nodes[handle].data)
-        nodes[handle].stat = stat
-        digest &+= digestShare(handle)
+        nodes[handle].digestPrefix =
+            digestPrefix ?? NodeDigest.prefix(path: nodes[handle].path, data: nodes[handle].data)
+        store(stat, in: handle)
     }
 
     mutating func setStat(_ handle: Handle, _ stat: StatPersisted) {
         beforeChange(handle)
-        digest &-= digestShare(handle)
+        store(stat, in: handle)
+    }
+
+    private mutating func store(_ stat: StatPersisted, in handle: Handle) {
+        let share = NodeDigest.value(prefix: nodes[handle].digestPrefix, stat: stat)
+        if NodeDigest.counts(path: nodes[handle].path) {
+            digest &-= UInt64(nodes[handle].digest)
+            digest &+= UInt64(share)
+        }
         nodes[handle].stat = stat
-        digest &+= digestShare(handle)
+        nodes[handle].digest = share
     }
 
     /// `acl` must have been retained for it.
@@ -228,11 +251,6 @@ struct DataTree: ~Copyable {
         beforeChange(handle)
         accessLists.release(nodes[handle].acl)
         nodes[handle].acl = acl
-    }
-
-    private func digestShare(_ handle: Handle) -> UInt64 {
-        let node = nodes[handle]
-        return NodeDigest.counts(path: node.path) ? node.digest : 0
     }
 
     /// See `SnapshotCursor.proceed`.

@@ -6,13 +6,13 @@ struct Znode: BitwiseCopyable {
     /// Path and data in one allocation: `pathLength` bytes, then `dataLength` bytes when that is not −1.
     var blob: UnsafeMutableRawPointer
     var pathLength: Int32
-    /// Where the last component begins.
-    var nameOffset: Int32
     /// −1: the data is null, which is not the same as empty.
     var dataLength: Int32
     var acl: AccessListID
     /// CRC over path and data, the unchanging part of the digest.
     var digestPrefix: UInt32
+    /// CRC over path, data and stat: the node's share of the tree digest.
+    var digest: UInt32
 
     var parent: Handle
     var firstChild: Handle = none
@@ -27,6 +27,9 @@ struct Znode: BitwiseCopyable {
     var nextOwned: Handle = none
     var previousOwned: Handle = none
 
+    /// The change in flight that lies over it.
+    var pending: PendingID = none
+
     /// The snapshot that already has this node (or need not have it).
     var snapshotMark: UInt32 = 0
 
@@ -36,16 +39,9 @@ struct Znode: BitwiseCopyable {
     }
 
     @inline(__always)
-    var name: UnsafeRawBufferPointer {
-        UnsafeRawBufferPointer(start: blob + Int(nameOffset), count: Int(pathLength - nameOffset))
-    }
-
-    @inline(__always)
     var data: UnsafeRawBufferPointer? {
         dataLength < 0 ? nil : UnsafeRawBufferPointer(start: blob + Int(pathLength), count: Int(dataLength))
     }
-
-    var digest: UInt64 { NodeDigest.value(prefix: digestPrefix, stat: stat) }
 }
 
 extension StatPersisted {

@@ -70,6 +70,12 @@ package struct JuteReader {
         try byte() != 0
     }
 
+    /// Whether the next bytes are these.
+    func hasPrefix(_ bytes: [UInt8]) -> Bool {
+        guard remaining >= bytes.count else { return false }
+        return bytes.withUnsafeBytes { $0.elementsEqual(UnsafeRawBufferPointer(start: cursor, count: $0.count)) }
+    }
+
     /// Passes over bytes that `rest` has shown to be there.
     @inlinable
     package mutating func skip(_ count: Int) {

@@ -10,11 +10,14 @@ package struct JuteWriter: ~Copyable {
     @inlinable
     package var count: Int { length }
     @usableFromInline var length: Int
+    @usableFromInline let alignment: Int
 
+    /// - Parameter alignment: of the memory; a power of two.
     @inlinable
-    package init(capacity: Int = 256) {
+    package init(capacity: Int = 256, alignment: Int = 16) {
         self.capacity = Swift.max(capacity, 64)
-        base = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: 16)
+        self.alignment = alignment
+        base = UnsafeMutableRawPointer.allocate(byteCount: self.capacity, alignment: alignment)
         length = 0
     }
 
@@ -24,7 +27,7 @@ package struct JuteWriter: ~Copyable {
     }
 
     /// Makes room for `bytes` more.
-    @inlinable
+    @inlinable @inline(__always)
     package mutating func reserve(_ bytes: Int) {
         if length + bytes > capacity { grow(by: bytes) }
     }
@@ -32,28 +35,28 @@ package struct JuteWriter: ~Copyable {
     @usableFromInline
     mutating func grow(by bytes: Int) {
         let newCapacity = Swift.max(capacity * 2, length + bytes)
-        let newBase = UnsafeMutableRawPointer.allocate(byteCount: newCapacity, alignment: 16)
+        let newBase = UnsafeMutableRawPointer.allocate(byteCount: newCapacity, alignment: alignment)
         newBase.copyMemory(from: base, byteCount: length)
         base.deallocate()
         base = newBase
         capacity = newCapacity
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     package mutating func int32(_ value: Int32) {
         reserve(4)
         base.storeBytes(of: value.bigEndian, toByteOffset: length, as: Int32.self)
         length += 4
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     package mutating func int64(_ value: Int64) {
         reserve(8)
         base.storeBytes(of: value.bigEndian, toByteOffset: length, as: Int64.self)
         length += 8
     }
 
-    @inlinable
+    @inlinable @inline(__always)
     package mutating func byte(_ value: UInt8) {
         reserve(1)
         base.storeBytes(of: value, toByteOffset: length, as: UInt8.self)
@@ -117,11 +120,31 @@ package struct JuteWriter: ~Copyable {
     /// Forgets everything; memory above `keeping` bytes is given back.
     package mutating func removeAll(keeping: Int = 1 << 20) {
         length = 0
-        if capacity > keeping {
-            base.deallocate()
-            capacity = Swift.max(keeping, 64)
-            base = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 16)
-        }
+        giveBack(above: keeping)
+    }
+
+    /// Gives memory above `keeping` bytes back, and above what is written.
+    package mutating func giveBack(above keeping: Int) {
+        let wanted = Swift.max(keeping, length, 64)
+        guard capacity > wanted else { return }
+        let smaller = UnsafeMutableRawPointer.allocate(byteCount: wanted, alignment: alignment)
+        smaller.copyMemory(from: base, byteCount: length)
+        base.deallocate()
+        base = smaller
+        capacity = wanted
+    }
+
+    /// Forgets everything in front of the last `count` bytes, which move to the beginning.
+    package mutating func keepLast(_ count: Int) {
+        invariant(count >= 0 && count <= length, "keeping more than what was written")
+        base.copyMemory(from: base + (length - count), byteCount: count)
+        length = count
+    }
+
+    package mutating func zeros(_ count: Int) {
+        reserve(count)
+        (base + length).initializeMemory(as: UInt8.self, repeating: 0, count: count)
+        length += count
     }
 
     /// What was written, valid inside `body` only.

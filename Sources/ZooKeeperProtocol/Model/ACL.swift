@@ -48,12 +48,31 @@ package struct ACL: Hashable, Sendable {
     package static let readable = [ACL(permissions: Permissions.read, identity: .anyone)]
 
     package static func write(_ list: [ACL], to writer: inout JuteWriter) {
+        // Nearly every list is this one, and comparing it with itself is comparing two pointers.
+        if list == open { return openBytes.withUnsafeBytes { writer.raw($0) } }
+        encode(list, to: &writer)
+    }
+
+    private static func encode(_ list: [ACL], to writer: inout JuteWriter) {
         writer.int32(Int32(truncatingIfNeeded: list.count))
         for entry in list {
             writer.int32(entry.permissions)
             writer.string(entry.identity.scheme)
             writer.string(entry.identity.id)
         }
+    }
+
+    /// `open` as it is written.
+    static let openBytes: [UInt8] = {
+        var writer = JuteWriter()
+        encode(open, to: &writer)
+        return writer.copy()
+    }()
+
+    /// How many bytes `write` writes.
+    package static func encodedSize(_ list: [ACL]) -> Int {
+        if list == open { return openBytes.count }
+        return list.reduce(4) { $0 + 12 + $1.identity.scheme.utf8.count + $1.identity.id.utf8.count }
     }
 
     /// Reads a list as it is stored in logs and snapshots; a null list counts as empty.

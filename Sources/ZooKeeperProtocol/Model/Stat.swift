@@ -85,11 +85,12 @@ package struct StatPersisted: Hashable, Sendable {
     package var mzxid: Zxid
     package var ctime: Int64
     package var mtime: Int64
+    package var ephemeralOwner: Int64
+    package var pzxid: Zxid
+    // Last, so that a struct that holds this one has no hole in it.
     package var version: Int32
     package var cversion: Int32
     package var aversion: Int32
-    package var ephemeralOwner: Int64
-    package var pzxid: Zxid
 
     @inlinable
     package init(

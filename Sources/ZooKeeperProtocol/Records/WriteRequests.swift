@@ -32,8 +32,8 @@ package enum RequestedACLs: Sendable {
     }
 
     package init(from reader: inout JuteReader) throws(JuteError) {
-        if reader.rest.starts(with: RequestedACLs.openBytes) {
-            reader.skip(RequestedACLs.openBytes.count)
+        if reader.hasPrefix(ACL.openBytes) {
+            reader.skip(ACL.openBytes.count)
             self = .open
             return
         }
@@ -49,12 +49,6 @@ package enum RequestedACLs: Sendable {
         }
         self = .list(list)
     }
-
-    private static let openBytes: [UInt8] = {
-        var writer = JuteWriter()
-        ACL.write(ACL.open, to: &writer)
-        return writer.copy()
-    }()
 }
 
 package struct DeleteRequest: Sendable {

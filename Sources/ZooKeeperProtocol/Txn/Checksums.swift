@@ -1,10 +1,22 @@
-/// CRC-32 (IEEE, reflected 0xEDB88320), as `java.util.zip.CRC32` computes it; sixteen bytes a step.
+internal import CChecksum
+
+/// CRC-32 (IEEE, reflected 0xEDB88320), as `java.util.zip.CRC32` computes it: by carry-less multiplication where the
+/// processor has that, else by tables, sixteen bytes a step.
 ///
 /// The value between calls is the finished CRC, so `update` continues from what an earlier call returned:
 /// the node digest keeps the CRC of path and data and only adds the 60 bytes of the stat when those change.
 package enum CRC32 {
-    @inlinable
     package static func update(_ crc: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
+        guard let base = bytes.baseAddress, bytes.count >= 64, canFold else { return updateByTable(crc, bytes) }
+        let count = bytes.count & ~15
+        let folded = ~aviary_crc32_fold(~crc, base, count)
+        return count == bytes.count ? folded : updateByTable(folded, UnsafeRawBufferPointer(rebasing: bytes[count...]))
+    }
+
+    private static let canFold = aviary_crc32_can_fold()
+
+    /// The same on every processor.
+    package static func updateByTable(_ crc: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
         guard let base = bytes.baseAddress else { return crc }
         return table.withUnsafePointer { table in
             var state = ~crc
@@ -17,6 +29,18 @@ package enum CRC32 {
                 state = word(table, 12, a) ^ word(table, 8, b) ^ word(table, 4, c) ^ word(table, 0, d)
                 offset += 16
             }
+            // The 60 bytes of a stat end here, and byte by byte they would take as long as the 48 before them.
+            if offset + 8 <= bytes.count {
+                let a = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: UInt32.self)) ^ state
+                let b = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self))
+                state = word(table, 4, a) ^ word(table, 0, b)
+                offset += 8
+            }
+            if offset + 4 <= bytes.count {
+                let a = UInt32(littleEndian: base.loadUnaligned(fromByteOffset: offset, as: UInt32.self)) ^ state
+                state = word(table, 0, a)
+                offset += 4
+            }
             while offset < bytes.count {
                 let byte = base.load(fromByteOffset: offset, as: UInt8.self)
                 state = (state >> 8) ^ table[Int((state ^ UInt32(byte)) & 0xff)]
@@ -27,18 +51,17 @@ package enum CRC32 {
     }
 
     /// The contribution of four bytes that have `distance` bytes behind them in the block of sixteen.
-    @inlinable
-    static func word(_ table: UnsafePointer<UInt32>, _ distance: Int, _ value: UInt32) -> UInt32 {
+    @inline(__always)
+    private static func word(_ table: UnsafePointer<UInt32>, _ distance: Int, _ value: UInt32) -> UInt32 {
         table[(distance + 3) * 256 + Int(value & 0xff)]
             ^ table[(distance + 2) * 256 + Int((value >> 8) & 0xff)]
             ^ table[(distance + 1) * 256 + Int((value >> 16) & 0xff)]
             ^ table[distance * 256 + Int(value >> 24)]
     }
 
-    @usableFromInline static let table = LookupTable()
+    private static let table = LookupTable()
 
     /// The sixteen tables in memory that is made once and never changes or goes away, hence safe to share.
-    @usableFromInline
     struct LookupTable: @unchecked Sendable {
         private let base: UnsafeMutablePointer<UInt32>
 
@@ -57,7 +80,6 @@ package enum CRC32 {
             }
         }
 
-        @usableFromInline
         func withUnsafePointer<R>(_ body: (UnsafePointer<UInt32>) -> R) -> R {
             body(UnsafePointer(base))
         }

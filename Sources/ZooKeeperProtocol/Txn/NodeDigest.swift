@@ -3,7 +3,6 @@
 /// CRC-32 over path, data and the persisted stat. The first two rarely change together with the third (a parent's stat
 /// changes with every child), so the CRC of path and data is kept apart as the *prefix*.
 package enum NodeDigest {
-    @inlinable
     package static func prefix(path: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer?) -> UInt32 {
         // The root is "" here, whatever it is called elsewhere.
         let pathCRC = path.count <= 1 ? 0 : CRC32.update(0, path)
@@ -11,8 +10,7 @@ package enum NodeDigest {
         return CRC32.update(pathCRC, data)
     }
 
-    @inlinable
-    package static func value(prefix: UInt32, stat: StatPersisted) -> UInt64 {
+    package static func value(prefix: UInt32, stat: StatPersisted) -> UInt32 {
         // The digest's own order of fields, not that of the stat record.
         let fields: InlineArray<8, UInt64> = [
             UInt64(bitPattern: stat.czxid.rawValue).bigEndian,
@@ -26,18 +24,17 @@ package enum NodeDigest {
             (UInt64(UInt32(truncatingIfNeeded: stat.ephemeralOwner)) << 32).bigEndian,
         ]
         return withUnsafeBytes(of: fields) { bytes in
-            UInt64(CRC32.update(prefix, UnsafeRawBufferPointer(rebasing: bytes[..<StatPersisted.encodedSize])))
+            CRC32.update(prefix, UnsafeRawBufferPointer(rebasing: bytes[..<StatPersisted.encodedSize]))
         }
     }
 
     /// Nodes below /zookeeper differ between servers and count nothing; /zookeeper itself counts.
-    @inlinable
+    @inlinable @inline(__always)
     package static func counts(path: UnsafeRawBufferPointer) -> Bool {
-        guard path.count >= systemPrefix.count else { return true }
-        return !systemPrefix.withUnsafeBytes { prefix in
-            UnsafeRawBufferPointer(rebasing: path[..<prefix.count]).elementsEqual(prefix)
-        }
+        guard path.count >= 11 else { return true }
+        // "/zookeep" first: it decides about nearly every path.
+        let start = UInt64(bigEndian: path.loadUnaligned(as: UInt64.self))
+        guard start == 0x2f7a_6f6f_6b65_6570 else { return true }
+        return !(path[8] == UInt8(ascii: "e") && path[9] == UInt8(ascii: "r") && path[10] == UInt8(ascii: "/"))
     }
-
-    @usableFromInline static let systemPrefix = [UInt8]("/zookeeper/".utf8)
 }

@@ -1,6 +1,7 @@
 extension Txn {
     /// Writes header, body and digest: the payload of a log record and of a PROPOSAL, byte for byte.
     package func write(to writer: inout JuteWriter) {
+        writer.reserve(44)
         writer.int64(header.session.rawValue)
         writer.int32(header.cxid)
         writer.int64(header.zxid.rawValue)
@@ -81,6 +82,20 @@ extension TxnBody {
         }
     }
 
+    /// How many bytes `write(to:)` writes.
+    package var encodedSize: Int {
+        switch self {
+        case .createSession, .error: 4
+        case .closeSession(let paths): paths.map { 4 + $0.reduce(0) { $0 + 4 + $1.count } } ?? 0
+        case .create(let txn): txn.encodedSize
+        case .delete(let path, _): 4 + path.count
+        case .setData(let path, let data, _, _): 12 + path.count + (data?.count ?? 0)
+        case .setACL(let path, let acl, _): 8 + path.count + ACL.encodedSize(acl)
+        case .check(let path, _): 8 + path.count
+        case .multi(let parts): parts.reduce(4) { $0 + 8 + $1.encodedSize }
+        }
+    }
+
     /// - Parameter isInsideMulti: a multi in a multi is refused, so that hostile bytes cannot nest without end.
     init(type: Int32, from reader: inout JuteReader, isInsideMulti: Bool) throws(JuteError) {
         guard let operation = Operation(rawValue: type) else { throw .badValue(Int64(type)) }
@@ -151,6 +166,16 @@ extension TxnBody {
 }
 
 extension TxnBody.CreateTxn {
+    var encodedSize: Int {
+        let end =
+            switch kind {
+            case .create, .create2: 5
+            case .container: 4
+            case .ttl: 12
+            }
+        return 8 + path.count + (data?.count ?? 0) + ACL.encodedSize(acl) + end
+    }
+
     func write(to writer: inout JuteWriter) {
         writer.buffer(path)
         writer.buffer(data)

@@ -248,7 +248,7 @@ private struct CountingTarget: RecoveryTarget {
         if nodes == 0 || path.count == 0 { nodeDigests = 0 }
         nodes += 1
         guard NodeDigest.counts(path: path) else { return }
-        nodeDigests &+= NodeDigest.value(prefix: NodeDigest.prefix(path: path, data: data), stat: stat)
+        nodeDigests &+= UInt64(NodeDigest.value(prefix: NodeDigest.prefix(path: path, data: data), stat: stat))
     }
 
     mutating func replay(_ txn: Txn) {

@@ -162,7 +162,7 @@ struct NaiveTree: RecoveryTarget {
                 guard let data = node.data else { return NodeDigest.prefix(path: path, data: nil) }
                 return data.withUnsafeBytes { NodeDigest.prefix(path: path, data: $0) }
             }
-            sum &+= NodeDigest.value(prefix: prefix, stat: node.stat)
+            sum &+= UInt64(NodeDigest.value(prefix: prefix, stat: node.stat))
         }
         return sum
     }

@@ -1,0 +1,18 @@
+#ifndef AVIARY_CCHECKSUM_H
+#define AVIARY_CCHECKSUM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Carry-less multiplication, which Swift has no name for. Nothing else belongs in here: no state, no I/O, no allocation.
+
+/// Whether this processor has what `aviary_crc32_fold` needs.
+bool aviary_crc32_can_fold(void);
+
+/// CRC-32 (IEEE, reflected) of whole blocks of sixteen bytes.
+///
+/// `state` is the register and not the finished CRC: that is its complement. `count` is a multiple of 16 and at least 64.
+uint32_t aviary_crc32_fold(uint32_t state, const void *bytes, size_t count);
+
+#endif
