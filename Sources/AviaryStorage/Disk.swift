@@ -55,6 +55,10 @@ package protocol DiskFile: AnyObject, Sendable {
     /// Writes all of `bytes`, or throws; after an error any part of them may be in the file.
     func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError)
 
+    /// As `write`, for whole blocks: offset, count and the address in memory are multiples of 4096. They may go to the
+    /// device without being copied into the system's memory first; a sync is needed all the same.
+    func writeBlocks(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError)
+
     /// Reserves blocks for a range, so that a later write into it cannot run out of space; the file grows to the end of
     /// the range and reads as zeros there.
     ///
@@ -70,6 +74,12 @@ package protocol DiskFile: AnyObject, Sendable {
 
     /// Makes contents and size survive a power failure (fsync).
     func syncFile() throws(DiskError)
+}
+
+extension DiskFile {
+    package func writeBlocks(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError) {
+        try write(bytes, at: offset)
+    }
 }
 
 package enum OpenMode: Sendable, Hashable {

@@ -8,8 +8,8 @@ internal import ZooKeeperProtocol
 /// whoever holds the reference. That is the argument for `@unchecked Sendable`.
 final class LogBatch: @unchecked Sendable {
     /// Payloads back to back; `records` says which is where.
-    var bytes = JuteWriter(capacity: 4096)
-    var records: [LogRecord] = []
+    @exclusivity(unchecked) var bytes = JuteWriter(capacity: 4096)
+    @exclusivity(unchecked) var records: [LogRecord] = []
     /// Whether a new log file begins behind these records.
     var rollsAfter = false
     /// When the loop handed it over.
@@ -125,7 +125,7 @@ enum LogWarning: Sendable {
 
 /// The log thread itself: the only one that touches `writer`, hence `@unchecked Sendable`.
 private final class LogWorker<D: Disk>: @unchecked Sendable {
-    private var writer: TxnLogWriter<D>
+    @exclusivity(unchecked) private var writer: TxnLogWriter<D>
     private let queue: LogThread.Shared
     private let policy: FlushPolicy
     private let warn: @Sendable (LogWarning) -> Void
@@ -133,8 +133,8 @@ private final class LogWorker<D: Disk>: @unchecked Sendable {
     private let failed: @Sendable (StorageError) -> Void
 
     /// Appended and not flushed.
-    private var unflushed: [LogBatch] = []
-    private var unflushedRecords = 0
+    @exclusivity(unchecked) private var unflushed: [LogBatch] = []
+    @exclusivity(unchecked) private var unflushedRecords = 0
     private var oldestMicroseconds: Int64 = 0
     private var isMarkOpen = false
     private var reportedSpace = LogSpace.ok

@@ -108,22 +108,27 @@ final class TxnLogFile<File: DiskFile> {
     /// Writes zeros ahead of the records. Writing into blocks that are only reserved makes the file system change its
     /// own records with every sync, which costs as much again as the sync; over zeros it does not.
     func writeAhead(of end: Int64) throws(DiskError) {
-        writtenEnd = max(writtenEnd, end)
+        wrote(upTo: end)
         guard writtenEnd < allocatedEnd, writtenEnd - end < TxnLogFile.zeroStep / 4 else { return }
         let newEnd = min(allocatedEnd, writtenEnd + TxnLogFile.zeroStep)
         try writeZeros(from: writtenEnd, to: newEnd)
         writtenEnd = newEnd
     }
 
+    /// Blocks in front of `end` are written.
+    func wrote(upTo end: Int64) {
+        writtenEnd = max(writtenEnd, TxnLogFile.roundUp(end, to: smallestStep))
+    }
+
     private func writeZeros(from start: Int64, to end: Int64) throws(DiskError) {
         var offset = start
         while offset < end {
-            let count = min(end - offset, Int64(zeros.count))
-            try zeros.withUnsafeBufferPointer { (bytes) throws(DiskError) in
-                try handle.write(
-                    UnsafeRawBufferPointer(UnsafeBufferPointer(rebasing: bytes[..<Int(count)])),
-                    at: offset
-                )
+            let count = min(end - offset, Int64(zeroBlocks.bytes.count))
+            let blocks = UnsafeRawBufferPointer(rebasing: zeroBlocks.bytes[..<Int(count)])
+            if offset % smallestStep == 0, count % smallestStep == 0 {
+                try handle.writeBlocks(blocks, at: offset)
+            } else {
+                try handle.write(blocks, at: offset)
             }
             offset += count
         }
@@ -134,4 +139,15 @@ final class TxnLogFile<File: DiskFile> {
     }
 }
 
-private let zeros = [UInt8](repeating: 0, count: 256 << 10)
+private let zeroBlocks = ZeroBlocks()
+
+/// Memory that nobody ever writes to, hence safe to share.
+private struct ZeroBlocks: @unchecked Sendable {
+    let bytes: UnsafeRawBufferPointer
+
+    init() {
+        let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 256 << 10, alignment: LogGroup.blockBytes)
+        memory.initializeMemory(as: UInt8.self, repeating: 0)
+        bytes = UnsafeRawBufferPointer(memory)
+    }
+}

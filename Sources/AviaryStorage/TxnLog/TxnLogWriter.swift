@@ -57,7 +57,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
     private let forcesSync: Bool
 
     /// Records that are framed and not written.
-    private var pending = JuteWriter(capacity: 64 << 10)
+    private var pending = LogGroup()
     private var pendingRecords = 0
     private var lastAppended: Zxid
     private var firstPending: Zxid?
@@ -120,10 +120,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
     package mutating func append(_ payload: UnsafeRawBufferPointer, zxid: Zxid) {
         invariant(Txn.zxid(ofPayload: payload) == zxid, "log record \(zxid) holds another zxid")
         invariant(zxid > lastAppended, "log record \(zxid) after \(lastAppended)")
-        pending.reserve(payload.count + TxnLogFormat.recordOverhead)
-        pending.int64(Int64(Adler32.update(Adler32.initial, payload)))
-        pending.buffer(payload)
-        pending.byte(TxnLogFormat.endOfRecord)
+        pending.append(payload)
         pendingRecords += 1
         lastAppended = zxid
         if firstPending == nil { firstPending = zxid }
@@ -139,6 +136,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
     package mutating func flush() throws(StorageError) -> Zxid {
         if let failure { throw failure }
         guard let first = firstPending else { return durableZxid }
+        let bytes = pending.count
         do throws(StorageError) {
             if let file = current {
                 try write(to: file)
@@ -150,9 +148,8 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
             throw error
         }
         statistics.records += pendingRecords
-        statistics.bytes += pending.count
+        statistics.bytes += bytes
         statistics.flushes += 1
-        pending.removeAll(keeping: 4 << 20)
         pendingRecords = 0
         firstPending = nil
         durableZxid = lastAppended
@@ -177,6 +174,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
             }
             try finish(file)
             current = nil
+            pending.leaveFile()
             spare = made.file
             space = .ok
             return true
@@ -242,14 +240,40 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         try reserve(in: file, upTo: end)
         if forcesSync { try mark(file, DurableMark(synced: file.end, groupEnd: end)) }
         do {
-            try pending.withBytes { (bytes) throws(DiskError) in try file.handle.write(bytes, at: file.end) }
-            try file.writeAhead(of: end)
+            if try !writeBlocks(to: file) {
+                try pending.withRecords { (bytes) throws(DiskError) in try file.handle.write(bytes, at: file.end) }
+                try file.writeAhead(of: end)
+            }
         } catch {
             throw .logWriteFailed(file.named(error))
         }
         if forcesSync { do { try file.handle.syncData() } catch { throw .syncFailed(file.named(error)) } }
         file.marked = file.end
         file.end = end
+        pending.written(upTo: end)
+    }
+
+    /// A group from which on it pays to write past the system's memory, and not to have zeros written before it: what the
+    /// file system does for every sync is little beside it then.
+    private static var largeGroupBytes: Int { 64 << 10 }
+
+    /// Writes the group as whole blocks.
+    ///
+    /// - Returns: false when that cannot be, and nothing was written.
+    private mutating func writeBlocks(to file: TxnLogFile<D.File>) throws(DiskError) -> Bool {
+        let isLarge = pending.count >= Self.largeGroupBytes
+        return try pending.withBlocks(at: file.end) { (blocks, offset) throws(DiskError) in
+            let blocksEnd = offset + Int64(blocks.count)
+            guard blocksEnd <= file.allocatedEnd else { return false }
+            if isLarge {
+                try file.handle.writeBlocks(blocks, at: offset)
+                file.wrote(upTo: blocksEnd)
+            } else {
+                try file.handle.write(blocks, at: offset)
+                try file.writeAhead(of: blocksEnd)
+            }
+            return true
+        } ?? false
     }
 
     /// The first group of a file is written and synced before the file gets its name.
@@ -274,7 +298,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         }
         do {
             try marks.withBytes { (bytes) throws(DiskError) in try file.handle.write(bytes, at: 0) }
-            try pending.withBytes { (bytes) throws(DiskError) in
+            try pending.withRecords { (bytes) throws(DiskError) in
                 try file.handle.write(bytes, at: TxnLogFormat.headerSize)
             }
             try file.writeAhead(of: end)
@@ -285,6 +309,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         do { try disk.rename(FileNames.join(directory, FileNames.spareLog), to: path) } catch { throw .disk(error) }
         if forcesSync { do { try disk.sync(directory: directory) } catch { throw .syncFailed(error) } }
         file.end = end
+        pending.written(upTo: end)
         file.marked = 0
         current = file
         spare = nil
