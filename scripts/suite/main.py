@@ -35,6 +35,7 @@ class ClientCheck:
 CHECKS = [
     ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
     ClientCheck("limits", "limits.py"),
+    ClientCheck("abuse", "abuse.py"),
     ClientCheck("start-trouble", "start_trouble.py"),
     ClientCheck("durability", "durability.py"),
     ClientCheck("housekeeping", "housekeeping.py", ["jdk", "jars"]),

@@ -43,7 +43,7 @@ extension ServerCore {
             at: now,
             into: &output
         )
-        if connection.watchesTooMuch { closeForWatches(connection, into: &output) }
+        if connection.watchesTooMuch { shedWatches(of: connection, into: &output) }
     }
 
     /// Turns a reply that was begun into a refusal.
@@ -129,22 +129,26 @@ extension ServerCore {
         guard handle != none else { return .noNode }
         guard allows(Permissions.read, on: handle, context.identities) else { return .noAuth }
         let start = output.clientBytes.count
-        writeChildren(handle, to: &output.clientBytes)
+        guard writeChildren(handle, to: &output.clientBytes) else { return .marshallingError }
         traffic.read(path, bytes: output.clientBytes.count - start - 4 * (Int(tree.nodes[handle].childCount) + 1))
         if context.operation == .getChildren2 { tree.clientStat(handle).write(to: &output.clientBytes) }
         if isWatching { watch(.child, on: path, context.connection) }
         return .ok
     }
 
-    private func writeChildren(_ handle: Handle, to writer: inout JuteWriter) {
+    /// - Returns: false when there is more than one answer may have; the answer has to be given up then.
+    private func writeChildren(_ handle: Handle, to writer: inout JuteWriter) -> Bool {
         writer.int32(tree.nodes[handle].childCount)
+        let limit = writer.count + options.maxListBytes
         // Names are what follows the parent's path and a slash.
         let nameOffset = Int(tree.nodes[handle].pathLength) + 1
         var child = tree.nodes[handle].firstChild
         while child != none {
             writer.buffer(UnsafeRawBufferPointer(rebasing: tree.nodes[child].path[nameOffset...]))
+            guard writer.count <= limit else { return false }
             child = tree.nodes[child].nextSibling
         }
+        return true
     }
 
     private func getACL(
@@ -210,6 +214,7 @@ extension ServerCore {
             if isAll || path.starts(with: prefix ?? path) {
                 output.clientBytes.buffer(path)
                 count += 1
+                guard output.clientBytes.count - countOffset <= options.maxListBytes else { return .marshallingError }
             }
             handle = tree.nodes[handle].nextOwned
         }
@@ -254,8 +259,9 @@ extension ServerCore {
                 if operation == .getData {
                     output.clientBytes.buffer(tree.nodes[handle].data)
                     tree.clientStat(handle).write(to: &output.clientBytes)
-                } else {
-                    writeChildren(handle, to: &output.clientBytes)
+                } else if !writeChildren(handle, to: &output.clientBytes) {
+                    output.clientBytes.truncate(to: start)
+                    return .marshallingError
                 }
             }
             // A small request must not make an answer that exhausts the memory.

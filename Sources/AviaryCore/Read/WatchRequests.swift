@@ -2,22 +2,55 @@ import ZooKeeperProtocol
 
 /// Requests about watches (docs/protocol/client-protocol.md sections 10.5 and 10.6).
 extension ServerCore {
-    /// Sets a watch. One that may not be set ends the connection: an answer without it would be a lie.
+    /// Sets a watch. One that may not be set ends a connection, its own or a heavier one: an answer without the watch
+    /// would be a lie.
     mutating func watch(_ kinds: WatchKinds, on path: UnsafeRawBufferPointer, _ connection: ClientConnection) {
         watches.add(kinds, on: path, connection: connection.id.slot)
-        if watches.heldBytes(ofConnection: connection.id.slot) > options.maxWatchBytes {
+        if watches.heldBytes(ofConnection: connection.id.slot) > options.maxWatchBytes
+            || watches.totalHeldBytes > options.maxTotalWatchBytes
+        {
             connection.watchesTooMuch = true
         }
     }
 
-    mutating func closeForWatches(_ connection: ClientConnection, into output: inout Output) {
+    /// Brings the memory that watches take back below its bounds, of one connection and of all.
+    mutating func shedWatches(of connection: ClientConnection, into output: inout Output) {
+        connection.watchesTooMuch = false
+        if watches.heldBytes(ofConnection: connection.id.slot) > options.maxWatchBytes {
+            closeForWatches(
+                connection,
+                "its watches take more memory than one connection may use",
+                bound: options.maxWatchBytes,
+                into: &output
+            )
+        }
+        // Who has the most goes, not who asked last: that one may have a single watch.
+        while watches.totalHeldBytes > options.maxTotalWatchBytes, let slot = watches.heaviestConnection(),
+            let heaviest = connections[slot: slot]
+        {
+            closeForWatches(
+                heaviest,
+                "all watches together take more memory than they may, and its watches the most",
+                bound: options.maxTotalWatchBytes,
+                into: &output
+            )
+        }
+    }
+
+    private mutating func closeForWatches(
+        _ connection: ClientConnection,
+        _ reason: String,
+        bound: Int,
+        into output: inout Output
+    ) {
         output.note(
             .warning,
-            "closing a connection: its watches take more memory than one connection may use",
+            "closing a connection: \(reason)",
             [
                 ("peer", connection.peer.text), ("session", connection.sessionID.description),
-                ("bytes", "\(options.maxWatchBytes)"),
-            ]
+                ("bytes", "\(watches.heldBytes(ofConnection: connection.id.slot))"), ("bound", "\(bound)"),
+            ],
+            isLimited: true
         )
         close(connection.id, into: &output)
     }

@@ -29,7 +29,8 @@ extension ServerCore {
                 [
                     ("peer", connection.peer.text), ("seen", request.lastZxidSeen.description),
                     ("last", lastProcessedZxid.description),
-                ]
+                ],
+                isLimited: true
             )
             return close(connection.id, into: &output)
         }

@@ -51,11 +51,16 @@ struct ConnectionTable: ~Copyable {
         return id
     }
 
-    mutating func remove(_ id: ConnectionID) {
+    /// - Parameter keepsSlot: it is not given to another connection before `release(slot:)`.
+    mutating func remove(_ id: ConnectionID, keepsSlot: Bool) {
         guard self[id] != nil else { return }
         slots[Int(id.slot)] = nil
-        free.append(id.slot)
+        if !keepsSlot { free.append(id.slot) }
         count -= 1
+    }
+
+    mutating func release(slot: Int32) {
+        free.append(slot)
     }
 
     var nextHandshakeDeadline: Int64 { handshakes.first?.deadline ?? Int64.max }

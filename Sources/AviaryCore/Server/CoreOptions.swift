@@ -13,9 +13,13 @@ package struct CoreOptions: Sendable {
     /// The most bytes of one string or buffer.
     package var maxBufferBytes = JuteReader.defaultMaxBufferBytes
     /// The most bytes that the answer to one multiRead may have.
-    package var maxReplyBytes = 16 << 20
+    package var maxReplyBytes = 4 << 20
+    /// The most bytes that a list of children or of ephemerals may have in an answer: some millions of usual names.
+    package var maxListBytes = 64 << 20
     /// The most memory that the watches of one connection may take: some hundred thousand of usual length.
     package var maxWatchBytes = 64 << 20
+    /// The most memory that the watches of all connections may take; above it the connection that has the most is closed.
+    package var maxTotalWatchBytes = Int.max
     /// Requests that waited longer behind writes of their own session are refused; 0 is off.
     package var throttledOpWaitMilliseconds: Int64 = 0
 

@@ -66,9 +66,10 @@ package struct Output: ~Copyable {
 
     package init() {}
 
+    /// Bytes for nobody count: an event whose watchers may all not read the node leaves some.
     @inlinable
     package var isEmpty: Bool {
-        clients.isEmpty && log.isEmpty && notes.isEmpty && !isSnapshotDue
+        clients.isEmpty && clientBytes.count == 0 && log.isEmpty && notes.isEmpty && !isSnapshotDue
     }
 
     /// Forgets everything but the memory.

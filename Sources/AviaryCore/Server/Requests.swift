@@ -16,7 +16,15 @@ extension ServerCore {
     package mutating func closed(_ id: ConnectionID, at now: Now, into output: inout Output) {
         guard let connection = connections[id] else { return }
         forget(connection)
-        connections.remove(id)
+        connections.remove(id, keepsSlot: !watches.abandon(id.slot))
+    }
+
+    /// Whether there is something left of connections that are gone; `clearLeftovers` does a little of it.
+    package var hasLeftovers: Bool { watches.hasAbandoned }
+
+    /// Takes some tenths of a millisecond. The owner calls it between other things for as long as `hasLeftovers`.
+    package mutating func clearLeftovers() {
+        if let slot = watches.removeAbandoned(), connections[slot: slot] == nil { connections.release(slot: slot) }
     }
 
     /// One frame, without its length.
@@ -72,7 +80,7 @@ extension ServerCore {
         connections.waitingCount -= connection.waiting.count
         connection.waiting.removeAll()
         if connection.session?.connection === connection { connection.session?.connection = nil }
-        watches.removeAll(ofConnection: connection.id.slot)
+        _ = watches.abandon(connection.id.slot)
     }
 
     // MARK: Requests

@@ -78,6 +78,18 @@ package struct ServerCore: ~Copyable {
     /// Requests that wait for the disk or behind one that does.
     package var outstandingRequests: Int { connections.waitingCount }
 
+    /// Memory that the requests of one connection take because they wait. Walks over them.
+    package func waitingBytes(of id: ConnectionID) -> Int {
+        var bytes = 0
+        connections[id]?.waiting.forEach { waiting in
+            switch waiting {
+            case .read(let frame, _, _), .frame(let frame): bytes += frame.count + 64
+            case .write, .refusal: bytes += 64
+            }
+        }
+        return bytes
+    }
+
     /// Begins to serve what was recovered: every session gets its full timeout, and ephemerals whose session is gone go.
     ///
     /// - Parameter lastZxid: the last transaction recovered.
@@ -101,10 +113,21 @@ package struct ServerCore: ~Copyable {
     // MARK: Disk
 
     /// Everything up to `zxid` is on disk: applies it, answers it, and what waited behind it.
-    package mutating func durable(upTo zxid: Zxid, at now: Now, into output: inout Output) {
-        while let entry = inFlight.popFirst(where: { $0.txn.header.zxid <= zxid }) {
+    ///
+    /// - Parameter maxBytes: how much may gather for clients before this stops in between; very many may have waited.
+    /// - Returns: whether all is done. If not, the owner carries out `output` and calls again.
+    @discardableResult
+    package mutating func durable(
+        upTo zxid: Zxid,
+        at now: Now,
+        maxBytes: Int = .max,
+        into output: inout Output
+    ) -> Bool {
+        while output.clientBytes.count <= maxBytes {
+            guard let entry = inFlight.popFirst(where: { $0.txn.header.zxid <= zxid }) else { return true }
             commit(entry, at: now, into: &output)
         }
+        return false
     }
 
     /// What the log can still take. While that is not plenty, client writes are answered −1 without taking a zxid.
@@ -133,6 +156,9 @@ package struct ServerCore: ~Copyable {
 
     // MARK: Time
 
+    /// Sessions that are named when many end at once: a storm of them must not become a storm of lines.
+    private static let maxExpiryNotes = 20
+
     /// When `advance` should be called next, monotonic microseconds.
     package var nextDeadlineMicroseconds: Int64 {
         let next = min(
@@ -147,14 +173,21 @@ package struct ServerCore: ~Copyable {
     package mutating func advance(to now: Now, into output: inout Output) {
         let milliseconds = now.monotonicMilliseconds
         // A session whose end cannot be recorded goes on until it can.
-        for session in logRoom == .exhausted ? [] : sessions.expired(at: milliseconds) {
+        let expired = logRoom == .exhausted ? [] : sessions.expired(at: milliseconds)
+        for (index, session) in expired.enumerated() {
             statistics.staleSessionsExpired += 1
-            output.note(
-                .info,
-                "expiring session: nothing heard of it for its timeout",
-                [("session", session.id.description), ("timeout", "\(session.timeoutMilliseconds)")]
-            )
+            if index < ServerCore.maxExpiryNotes {
+                output.note(
+                    .info,
+                    "expiring session: nothing heard of it for its timeout",
+                    [("session", session.id.description), ("timeout", "\(session.timeoutMilliseconds)")]
+                )
+            }
             end(session, cxid: 0, from: nil, arrived: now.monotonicMicroseconds, at: now, into: &output)
+        }
+        if expired.count > ServerCore.maxExpiryNotes {
+            let more = expired.count - ServerCore.maxExpiryNotes
+            output.note(.info, "expiring more sessions at the same time", [("sessions", "\(more)")])
         }
         while let id = connections.nextSilent(at: milliseconds) {
             statistics.sessionlessExpired += 1

@@ -48,6 +48,12 @@ struct WatchTable: ~Copyable {
     private var connections: [Handle] = []
     /// Memory that the watches of each connection are counted with, by slot.
     private var heldBytes: [Int] = []
+    /// The same for all connections that are there.
+    private(set) var totalHeldBytes = 0
+    /// Slots of connections that are gone while their watches still are to be removed, and what those take. Nothing of
+    /// theirs is counted as held.
+    private var abandoned: [Int32] = []
+    private var abandonedBytes = 0
     /// The last event that each connection got, by slot: at most one a step.
     private var lastStep: [UInt64] = []
     private var step: UInt64 = 0
@@ -104,7 +110,7 @@ struct WatchTable: ~Copyable {
             return
         }
         count(kinds, 1)
-        heldBytes[Int(connection)] += WatchTable.cost(of: paths[pathHandle])
+        hold(WatchTable.cost(of: paths[pathHandle]), connection)
         let new = entries.insert(Entry(connection: connection, path: pathHandle, kinds: kinds))
         entryIndex.insert(entryHash(pathHandle, connection), new)
         let firstOfPath = paths[pathHandle].first
@@ -135,9 +141,44 @@ struct WatchTable: ~Copyable {
         return true
     }
 
-    mutating func removeAll(ofConnection connection: Int32) {
-        guard Int(connection) < connections.count else { return }
-        while connections[Int(connection)] != none { drop(.all, from: connections[Int(connection)]) }
+    /// A connection is gone: few watches go at once, many in steps, so that nobody waits for hundreds of thousands.
+    ///
+    /// - Returns: whether all are gone. If not, the slot must not be given to another connection before
+    ///   `removeAbandoned` has said so.
+    mutating func abandon(_ connection: Int32) -> Bool {
+        guard Int(connection) < connections.count, connections[Int(connection)] != none else { return true }
+        guard heldBytes[Int(connection)] > 0 else { return false }
+        totalHeldBytes -= heldBytes[Int(connection)]
+        abandonedBytes += heldBytes[Int(connection)]
+        heldBytes[Int(connection)] = 0
+        if remove(ofConnection: connection, atMost: WatchTable.stepCount) { return true }
+        abandoned.append(connection)
+        return false
+    }
+
+    var hasAbandoned: Bool { !abandoned.isEmpty }
+
+    /// One step; a longer one the more there is to do, so that those who bring more cannot outrun it.
+    ///
+    /// - Returns: a connection whose last watch went with it.
+    mutating func removeAbandoned() -> Int32? {
+        guard let connection = abandoned.last else { return nil }
+        let count = max(WatchTable.stepCount, abandonedBytes / WatchTable.minimumCost / 64)
+        return remove(ofConnection: connection, atMost: count) ? abandoned.popLast() : nil
+    }
+
+    /// Watches that are removed at once: some tenths of a millisecond.
+    private static let stepCount = 500
+
+    /// - Returns: whether none is left.
+    private mutating func remove(ofConnection connection: Int32, atMost limit: Int) -> Bool {
+        var count = 0
+        while connections[Int(connection)] != none {
+            guard count < limit else { return false }
+            drop(.all, from: connections[Int(connection)])
+            count += 1
+        }
+        return true
     }
 
     private mutating func drop(_ kinds: WatchKinds, from handle: Handle) {
@@ -159,7 +200,7 @@ struct WatchTable: ~Copyable {
         } else {
             connections[Int(entry.connection)] = entry.nextOfConnection
         }
-        heldBytes[Int(entry.connection)] -= WatchTable.cost(of: paths[entry.path])
+        release(WatchTable.cost(of: paths[entry.path]), entry.connection)
         entryIndex.remove(entryHash(entry.path, entry.connection), handle)
         entries.remove(handle)
         if paths[entry.path].first == none {
@@ -170,10 +211,34 @@ struct WatchTable: ~Copyable {
     }
 
     /// What a watched path costs each connection that watches it; shared or not, so that nobody else's leaving adds to it.
-    private static func cost(of path: Path) -> Int { 64 + Int(path.length) }
+    private static func cost(of path: Path) -> Int { minimumCost + Int(path.length) }
+    private static let minimumCost = 64
+
+    private mutating func hold(_ bytes: Int, _ connection: Int32) {
+        heldBytes[Int(connection)] += bytes
+        totalHeldBytes += bytes
+    }
+
+    private mutating func release(_ bytes: Int, _ connection: Int32) {
+        // Who has watches and holds nothing is gone.
+        if heldBytes[Int(connection)] > 0 {
+            hold(-bytes, connection)
+        } else {
+            abandonedBytes -= bytes
+        }
+    }
 
     func heldBytes(ofConnection connection: Int32) -> Int {
         Int(connection) < heldBytes.count ? heldBytes[Int(connection)] : 0
+    }
+
+    /// The connection whose watches take the most memory; nil when nobody watches anything.
+    func heaviestConnection() -> Int32? {
+        guard let heaviest = heldBytes.indices.max(by: { heldBytes[$0] < heldBytes[$1] }), heldBytes[heaviest] > 0
+        else {
+            return nil
+        }
+        return Int32(heaviest)
     }
 
     private mutating func count(_ kinds: WatchKinds, _ change: Int) {

@@ -1,6 +1,7 @@
 internal import AviaryCore
 internal import Logging
 internal import NIOCore
+internal import ZooKeeperProtocol
 
 /// One client's connection: the only handler of its channel.
 ///
@@ -25,6 +26,8 @@ final class ClientHandler: ChannelInboundHandler {
         static let stopping = Pauses(rawValue: 4)
         /// The requests of this connection that are not answered yet take too much memory.
         static let unanswered = Pauses(rawValue: 8)
+        /// It has been answered a lot in this turn: others come first.
+        static let turn = Pauses(rawValue: 16)
     }
 
     private enum State {
@@ -53,11 +56,17 @@ final class ClientHandler: ChannelInboundHandler {
     /// The least that was unsent since it became too much, and since when.
     private var leastUnsent = Int.max
     private var stuckSince: Int64 = 0
+    /// Bytes that were handed to the channel, altogether.
+    @exclusivity(unchecked) private var writtenBytes = 0
+    /// How it stood when the loop looked last at what is held for its clients.
+    private var lastLook = (taken: 0, held: 0)
     private var isAdmitted = true
     /// Bytes of requests since the last time that none was waiting, at most.
     @exclusivity(unchecked) var unansweredBytes = 0
     /// Whether the client has yet to speak the protocol.
     @exclusivity(unchecked) private(set) var isFirstFrame = true
+    /// Its session is being created: what it asks for behind that is not looked at yet.
+    @exclusivity(unchecked) private var awaitsSession = false
     /// Bytes of large requests that are being received or answered (`largeRequestMaxBytes`).
     @exclusivity(unchecked) private(set) var largeBytes = 0
     /// The frame that is still arriving is counted in `largeBytes`.
@@ -149,6 +158,7 @@ final class ClientHandler: ChannelInboundHandler {
         }
         pending = nil
         if pauses.contains(.unsent), isStuck() { return abort() }
+        writtenBytes += buffer.readableBytes
         context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
         loop.giveBack(buffer)
         if closesAfterFlush { close(context) }
@@ -188,12 +198,18 @@ final class ClientHandler: ChannelInboundHandler {
         }
         let isPatient = now - stuckSince < ServerLoop.stuckMicroseconds
         if isPatient, unsent < 4 * loop.limits.maximumUnsentBytes { return false }
-        loop.logger.warning(
-            "closing a client that does not read what it is sent",
-            metadata: ["peer": "\(peer)", "unsentBytes": "\(unsent)"]
-        )
-        loop.metrics.connectionsDropped += 1
+        loop.refusedStuck(self, unsentBytes: unsent)
         return true
+    }
+
+    /// Bytes that are held for this client, and whether it did nothing about them since this was asked last: it took
+    /// nothing of what it is sent, and what it began to send stands where it stood.
+    func look() -> (bytes: Int, isStuck: Bool) {
+        let unsent = unsentBytes + (pending?.readableBytes ?? 0)
+        let look = (taken: writtenBytes - unsentBytes, held: held.count)
+        let isStuck = look == lastLook
+        lastLook = look
+        return (unsent + held.capacity + (id.map { loop.core.waitingBytes(of: $0) } ?? 0), isStuck)
     }
 
     /// Bytes that wait in this process because the socket takes no more.
@@ -298,6 +314,8 @@ final class ClientHandler: ChannelInboundHandler {
     private func parse(_ bytes: UnsafeRawBufferPointer) -> Int {
         var offset = 0
         let maximum = loop.limits.maximumFrameBytes
+        guard !awaitsSession || hasSession() else { return 0 }
+        var turnStart = loop.output.clientBytes.count
         while pauses.isEmpty, bytes.count - offset >= 4 {
             if state != .frames {
                 guard state == .firstWord || state == .traceMask, takeFirstWord(bytes) else { break }
@@ -314,12 +332,32 @@ final class ClientHandler: ChannelInboundHandler {
             isLargeFrameCounted = false
             offset += 4 + length
             loop.receive(frame, from: self)
-            isFirstFrame = false
+            if isFirstFrame {
+                isFirstFrame = false
+                awaitsSession = true
+                guard offset == bytes.count || hasSession() else { break }
+            }
             unansweredBytes += length
             if unansweredBytes > loop.limits.maximumUnansweredBytes { loop.checkUnanswered(self) }
             guard state == .frames else { break }
+            let answered = loop.output.clientBytes.count
+            // Answers that gathered were sent in between.
+            if answered < turnStart { turnStart = 0 }
+            if answered - turnStart > loop.limits.turnReplyBytes, offset < bytes.count {
+                pause(.turn)
+                loop.yieldTurn(self)
+            }
         }
         return offset
+    }
+
+    /// Whether the session exists, or nobody waits for it. If not, reading pauses until then: the core would keep all that
+    /// comes, and have to answer it at once.
+    private func hasSession() -> Bool {
+        loop.checkUnanswered(self)
+        guard pauses.isEmpty else { return false }
+        awaitsSession = false
+        return true
     }
 
     @inline(__always)

@@ -4,7 +4,8 @@
 /// ten thousand idle connections hold nothing here.
 struct HeldBytes: ~Copyable {
     private var base: UnsafeMutableRawPointer?
-    private var capacity = 0
+    /// Bytes of memory that this takes.
+    private(set) var capacity = 0
     private(set) var count = 0
 
     init() {}

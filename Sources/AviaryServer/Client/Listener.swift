@@ -217,15 +217,16 @@ final class ClientListener: Sendable {
         let loop = loop
         let limits = loop.limits
         return ServerBootstrap(group: group)
-            .serverChannelOption(.maxMessagesPerRead, value: 16)
+            // Few at a time: who is served already waits while a flood of connections is taken in.
+            .serverChannelOption(.maxMessagesPerRead, value: 4)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    let operations = channel.pipeline.syncOperations
-                    try operations.addHandler(AcceptBackoffHandler(shouldForwardIOErrorCaught: true))
-                    try operations.addHandler(AcceptFailureHandler(loop: loop, place: place))
+                    try channel.pipeline.syncOperations.addHandler(AcceptFailureHandler(loop: loop, place: place))
                 }
             }
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            // One buffer of requests, then the next connection has its turn.
+            .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
             .childChannelOption(
                 .socketOption(.so_keepalive),
@@ -259,10 +260,15 @@ private func systemListen(_ descriptor: CInt, _ backlog: CInt) -> CInt {
     listen(descriptor, backlog)
 }
 
-/// Says why nobody can be accepted; `AcceptBackoffHandler` in front of it waits a second before the next try, so this is
-/// one line a second at most.
+/// Says why nobody can be accepted, and waits a second before the next try: this is one line a second at most, and the
+/// connections wait with the system.
+///
+/// Reading is switched off for that second. NIO's `AcceptBackoffHandler` only holds back the next `read`, while a socket
+/// that is still watched reports the same connection again at once, some ten thousand times a second.
 private final class AcceptFailureHandler: ChannelInboundHandler {
     typealias InboundIn = any Channel
+
+    private static let pause = TimeAmount.seconds(1)
 
     private let loop: ServerLoop
     private let place: String
@@ -278,5 +284,11 @@ private final class AcceptFailureHandler: ChannelInboundHandler {
             "accepting connections failed\(isOutOfDescriptors ? ": out of file descriptors; raise the limit (ulimit -n)" : "")",
             metadata: ["address": "\(place)", "reason": "\(error)"]
         )
+        let channel = context.channel
+        try? channel.syncOptions?.setOption(.autoRead, value: false)
+        context.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
+            guard channel.isActive else { return }
+            try? channel.syncOptions?.setOption(.autoRead, value: true)
+        }
     }
 }

@@ -178,6 +178,27 @@ extension KeyTable {
         .honoured("largeRequestMaxBytes", .property(ValueKind.positive, unit: "bytes"), default: "104857600") {
             $0.configuration.limits.largeRequestMaximumTotal = $1
         },
+        .honoured(
+            "aviary.maxClientBytes",
+            .property(0...Int.max / 4, unit: "bytes"),
+            default: "0 (a quarter of the memory)"
+        ) {
+            $0.configuration.limits.clientBytes = $1 > 0 ? $1 : nil
+        },
+        .honoured(
+            "aviary.maxWatchBytes",
+            .property(0...Int.max / 4, unit: "bytes"),
+            default: "0 (a quarter of the memory)"
+        ) {
+            $0.configuration.limits.watchBytes = $1 > 0 ? $1 : nil
+        },
+        .honoured(
+            "aviary.maxConnectionWatchBytes",
+            .property(1...Int.max / 4, unit: "bytes"),
+            default: "67108864"
+        ) {
+            $0.configuration.limits.connectionWatchBytes = $1
+        },
     ]
 
     private static let throttles: [ConfigurationKey] = [

@@ -164,6 +164,17 @@ extension ServerConfiguration {
 
         /// `largeRequestMaxBytes`: bytes of large requests in flight; one more closes its connection.
         package var largeRequestMaximumTotal = 100 * 1024 * 1024
+
+        /// `aviary.maxClientBytes`: bytes that may be held for all clients, requests and answers together; `nil` is a
+        /// quarter of the memory (0 in the file).
+        package var clientBytes: Int?
+
+        /// `aviary.maxWatchBytes`: bytes that the watches of all clients may take; `nil` is a quarter of the memory (0
+        /// in the file).
+        package var watchBytes: Int?
+
+        /// `aviary.maxConnectionWatchBytes`: the same for one connection.
+        package var connectionWatchBytes = 64 << 20
     }
 
     /// The token bucket in front of new sessions (`connection_throttle_*`).

@@ -13,7 +13,10 @@ extension CoreOptions {
 
         maxBufferBytes = configuration.limits.maximumPacketSize + configuration.limits.extraRecordSize
         // A reply may be larger than a request, and one that collects many of them larger still.
-        maxReplyBytes = max(maxReplyBytes, configuration.limits.maximumPacketSize * 2)
+        maxReplyBytes = max(maxReplyBytes, configuration.limits.maximumPacketSize * 4)
+        maxListBytes = max(maxListBytes, maxReplyBytes)
+        maxWatchBytes = configuration.limits.connectionWatchBytes
+        maxTotalWatchBytes = configuration.limits.watchBytes ?? ProcessFacts.memoryLimit() / 4
         throttledOpWaitMilliseconds = configuration.requestThrottle.throttledOperationWaitTime?.milliseconds ?? 0
 
         let features = configuration.features

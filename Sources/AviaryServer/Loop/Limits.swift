@@ -23,8 +23,13 @@ struct Limits: Sendable {
     /// Unsent bytes of one client at which it is closed unless it takes some of them: one answer may be larger, but what
     /// comes on top is notifications, and those are worth nothing to somebody who does not read.
     var maximumUnsentBytes: Int
+    /// Bytes that may be held for all clients together: what they do not take, and what they have not finished or must
+    /// wait for. Above it those go that hold the most.
+    var maximumClientBytes: Int
     /// Connections that there are descriptors for.
     var maximumConnections: Int
+    /// Bytes of answers to one connection after which all others are looked at first.
+    var turnReplyBytes = 64 << 10
 
     /// Descriptors that clients may not have: logs, snapshots, listeners, the event loop's own.
     static let reservedDescriptors = 32
@@ -39,6 +44,11 @@ struct Limits: Sendable {
         largeRequestTotalBytes = configuration.limits.largeRequestMaximumTotal
         // One answer may be larger than a frame that a client may send.
         maximumUnsentBytes = max(16 << 20, 4 * configuration.limits.maximumPacketSize)
+        // Less than this would not hold what one client may send, and be sent, at once.
+        maximumClientBytes = max(
+            configuration.limits.clientBytes ?? ProcessFacts.memoryLimit() / 4,
+            4 * configuration.limits.maximumPacketSize
+        )
         let descriptors = maximumDescriptors < 0 ? 1024 : maximumDescriptors
         maximumConnections = max(descriptors - Limits.reservedDescriptors, 1)
     }

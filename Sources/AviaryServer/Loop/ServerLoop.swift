@@ -33,7 +33,7 @@ final class ServerLoop: @unchecked Sendable {
     private var endTurnTask: @Sendable () -> Void = {}
 
     /// By slot of the connection's id.
-    @exclusivity(unchecked) private var handlers: [ClientHandler?] = []
+    @exclusivity(unchecked) private(set) var handlers: [ClientHandler?] = []
     /// Have something to be flushed in this turn.
     @exclusivity(unchecked) private var touched: [ClientHandler] = []
     /// Wait until fewer requests are outstanding.
@@ -42,10 +42,17 @@ final class ServerLoop: @unchecked Sendable {
     @exclusivity(unchecked) private var busy: [ClientHandler] = []
     /// Go on reading at the end of this turn.
     @exclusivity(unchecked) private var resumed: [ClientHandler] = []
+    /// Have been answered a lot, and wait until others were looked at. The longest first.
+    @exclusivity(unchecked) private var yielded: [ClientHandler] = []
+    @exclusivity(unchecked) private var isStepBooked = false
     /// Have large requests that are not answered yet.
     @exclusivity(unchecked) private var large: [ClientHandler] = []
     @exclusivity(unchecked) var largeBytes = 0
     @exclusivity(unchecked) private var buffers: [ByteBuffer] = []
+    /// Bytes handed to clients' channels, altogether.
+    @exclusivity(unchecked) private var bytesSent = 0
+    /// Bytes that had come and gone when `limitClientMemory` looked last.
+    @exclusivity(unchecked) private var bytesWhenLooked = 0
 
     @exclusivity(unchecked) private var timer: Scheduled<Void>?
     @exclusivity(unchecked) private var timerMicroseconds = Int64.max
@@ -107,9 +114,9 @@ final class ServerLoop: @unchecked Sendable {
         let address: Peer.AddressKey?
 
         enum Kind: Hashable {
-            case protocolGuess(WrongProtocol), frameLength, largeRequest, refusal(Admission.Refusal), throttled, note(
-                String
-            )
+            case protocolGuess(WrongProtocol), frameLength, largeRequest, refusal(Admission.Refusal), throttled
+            case stuck, memory
+            case note(String)
         }
     }
 
@@ -118,7 +125,11 @@ final class ServerLoop: @unchecked Sendable {
     /// How long a client that is being closed may take to read what it was sent last.
     static let lingerTime = TimeAmount.seconds(5)
     /// Replies that gather before they are sent in the middle of a turn: a few bytes of requests can ask for gigabytes.
-    private static let drainBytes = 1 << 20
+    static let drainBytes = 1 << 20
+    /// Bytes put together for clients before they are flushed: one event may go to very many.
+    private static let flushBytes = 4 << 20
+    /// How long after a turn the next client with much to be answered goes on, at least.
+    private static let stepTime = TimeAmount.microseconds(10)
 
     // MARK: - Turns
 
@@ -140,6 +151,7 @@ final class ServerLoop: @unchecked Sendable {
         if !throttled.isEmpty, core.outstandingRequests < limits.outstandingRequests, !isLogBehind { resumeThrottled() }
         if !resumed.isEmpty { readOn() }
         carryOut()
+        if isLookDue { limitClientMemory() }
         // Closing a connection may have given the core more to say.
         guard output.isEmpty, resumed.isEmpty else {
             now = SystemClock.now()
@@ -148,6 +160,7 @@ final class ServerLoop: @unchecked Sendable {
         }
         isTurnOpen = false
         armTimer()
+        if !yielded.isEmpty || core.hasLeftovers, !isStepBooked { bookStep() }
         if isStopping { checkQuiet() }
     }
 
@@ -180,26 +193,39 @@ final class ServerLoop: @unchecked Sendable {
 
     /// Does everything in `output`: the log first, then clients. Nothing depends on that order; it only starts the disk
     /// a little earlier.
-    private func carryOut() {
+    func carryOut() {
         guard !isCarryingOut, !output.isEmpty else { return }
         isCarryingOut = true
         swap(&output, &outgoing)
         if !outgoing.log.isEmpty || outgoing.isSnapshotDue { submitLog() }
+        var gathered = 0
         for index in outgoing.clients.indices {
             switch outgoing.clients[index] {
             case .send(let id, let range):
                 guard let handler = handler(of: id) else { continue }
                 if outgoing.clientBytes.withBytes(in: range, { handler.append($0) }) { touched.append(handler) }
+                gathered += range.count
+                if gathered > ServerLoop.flushBytes {
+                    bytesSent += gathered
+                    gathered = 0
+                    flushTouched()
+                    if isLookDue { limitClientMemory() }
+                }
             case .close(let id):
                 guard let handler = handler(of: id) else { continue }
                 if handler.closeAfterFlush() { touched.append(handler) }
             }
         }
-        for handler in touched { handler.flush() }
-        touched.removeAll(keepingCapacity: true)
+        bytesSent += gathered
+        flushTouched()
         for note in outgoing.notes { log(note) }
         outgoing.reset()
         isCarryingOut = false
+    }
+
+    private func flushTouched() {
+        for handler in touched { handler.flush() }
+        touched.removeAll(keepingCapacity: true)
     }
 
     private func submitLog() {
@@ -303,6 +329,24 @@ final class ServerLoop: @unchecked Sendable {
         let handlers = resumed
         resumed.removeAll(keepingCapacity: true)
         for handler in handlers { handler.goOn() }
+    }
+
+    /// The client has been answered a lot in this turn and has asked for more: it goes on when the sockets of the others
+    /// have been looked at.
+    func yieldTurn(_ handler: ClientHandler) {
+        yielded.append(handler)
+    }
+
+    /// The next of those that wait for their turn, and of what is left to be done at leisure. Through `execute`, or booked earlier than at the end of a turn, it
+    /// would come before the loop has looked at its sockets.
+    private func bookStep() {
+        isStepBooked = true
+        eventLoop.scheduleTask(in: ServerLoop.stepTime) { [unowned self] in
+            isStepBooked = false
+            beginTurn()
+            if core.hasLeftovers { core.clearLeftovers() }
+            if !yielded.isEmpty { yielded.removeFirst().resume(.turn) }
+        }
     }
 
     /// Too much is in flight: this connection waits if it has a part in that (`globalOutstandingLimit`), or in any case
@@ -411,6 +455,51 @@ final class ServerLoop: @unchecked Sendable {
             handler.peer,
             "closing a connection: with its request of \(length) bytes largeRequestMaxBytes would be exceeded"
         )
+    }
+
+    func refusedStuck(_ handler: ClientHandler, unsentBytes: Int) {
+        metrics.connectionsDropped += 1
+        complain(
+            .stuck,
+            handler.peer,
+            "closing a client that does not read what it is sent: \(unsentBytes) bytes wait for it"
+        )
+    }
+
+    // MARK: - Memory
+
+    /// Whether enough has come and gone since the last look for the memory of clients to have grown noticeably.
+    private var isLookDue: Bool {
+        let moved = bytesSent &+ metrics.bytesReceived &- bytesWhenLooked
+        return moved >= limits.maximumClientBytes >> 3 || moved < 0
+    }
+
+    /// Keeps what is held for all clients together within its bound: above it clients are closed, first those that do
+    /// nothing about it, and of them those that hold the most.
+    private func limitClientMemory() {
+        bytesWhenLooked = bytesSent &+ metrics.bytesReceived
+        var shares: [(handler: ClientHandler, bytes: Int, isStuck: Bool)] = []
+        var total = 0
+        for case let handler? in handlers {
+            let (bytes, isStuck) = handler.look()
+            guard bytes > 0 else { continue }
+            total += bytes
+            shares.append((handler, bytes, isStuck))
+        }
+        guard total > limits.maximumClientBytes else { return }
+        shares.sort { $0.isStuck != $1.isStuck ? $0.isStuck : $0.bytes > $1.bytes }
+        for share in shares {
+            guard total > limits.maximumClientBytes else { break }
+            total -= share.bytes
+            metrics.connectionsDropped += 1
+            let bound = "aviary.maxClientBytes \(limits.maximumClientBytes)"
+            complain(
+                .memory,
+                share.handler.peer,
+                "closing a client for which \(share.bytes) bytes are held: all clients together are above \(bound)"
+            )
+            share.handler.abort()
+        }
     }
 
     private func complain(_ kind: Complaint.Kind, _ peer: Peer?, _ text: String) {

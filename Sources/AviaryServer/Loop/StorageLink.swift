@@ -70,7 +70,9 @@ extension ServerLoop {
             storage.batches.append(batch)
         }
         setLogRoom(report.space, availableBytes: report.availableBytes)
-        core.durable(upTo: report.durable, at: now, into: &output)
+        while !core.durable(upTo: report.durable, at: now, maxBytes: ServerLoop.drainBytes, into: &output) {
+            carryOut()
+        }
     }
 
     /// Tells the core what the log can still take. Behind the end of a session stands no limit but this: all sessions may

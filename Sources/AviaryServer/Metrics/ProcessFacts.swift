@@ -73,6 +73,13 @@ enum ProcessFacts {
         #endif
     }
 
+    /// Bytes of memory that this process may have: the machine's, or what its container allows where that is less.
+    static func memoryLimit() -> Int {
+        let machine = max(memory().total, 256 << 20)
+        let files = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"]
+        return files.compactMap { Int(firstLine(of: $0)) }.filter { $0 > 0 }.reduce(machine) { min($0, $1) }
+    }
+
     private static func text(capacity: Int, _ fill: (UnsafeMutablePointer<CChar>, Int) -> Bool) -> String {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: capacity) { buffer in
             guard let base = buffer.baseAddress, fill(base, capacity - 1) else { return "?" }

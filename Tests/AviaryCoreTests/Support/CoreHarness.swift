@@ -15,6 +15,8 @@ final class CoreHarness {
     var log: [[UInt8]] = []
     /// While true nothing becomes durable by itself.
     var isDiskHeld = false
+    /// Whether what is left to be done at leisure is done at once.
+    var clearsLeftovers = true
     private var lastLogged: Zxid?
 
     init(_ configure: (inout CoreOptions) -> Void = { _ in }) {
@@ -70,6 +72,7 @@ final class CoreHarness {
                 core.durable(upTo: zxid, at: now, into: &output)
             }
         } while !output.isEmpty
+        while clearsLeftovers, core.hasLeftovers { core.clearLeftovers() }
     }
 
     private func split(_ bytes: Slice<UnsafeRawBufferPointer>, to id: ConnectionID) {
