@@ -129,7 +129,6 @@ struct ConfigurationValueTests {
         Setting("largeRequestThreshold=2048") { $0.limits.largeRequestThreshold == 2_048 },
         Setting("largeRequestMaxBytes=4096") { $0.limits.largeRequestMaximumTotal == 4_096 },
         Setting("aviary.maxClientBytes=50000000") { $0.limits.clientBytes == 50_000_000 },
-        Setting("aviary.maxClientBytes=0") { $0.limits.clientBytes == nil },
         Setting("aviary.maxWatchBytes=5000000000") { $0.limits.watchBytes == 5_000_000_000 },
         Setting("aviary.maxConnectionWatchBytes=1000000") { $0.limits.connectionWatchBytes == 1_000_000 },
         Setting("connection_throttle_tokens=9") { $0.connectionThrottle.tokens == 9 },
