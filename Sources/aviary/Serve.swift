@@ -205,7 +205,13 @@ struct Serve: AsyncParsableCommand {
             throw ExitCode(error.exitCode)
         }
         Banner(server: server, configuration: configuration, file: file).print()
+        let rest = Task {
+            // The first clients of a restart come at once: they are served first.
+            try await Task.sleep(for: .seconds(1))
+            ProgramPages.letGoOfStart()
+        }
         let signal = await signals.next()
+        rest.cancel()
         logger.info("\(signal): stopping")
         await server.stop()
         logger.info("stopped")

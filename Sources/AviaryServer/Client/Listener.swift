@@ -236,10 +236,11 @@ final class ClientListener: Sendable {
                 .writeBufferWaterMark,
                 value: .init(low: limits.resumeUnsentBytes, high: limits.pauseUnsentBytes)
             )
-            // A connection keeps its buffer while it is idle: small ones, for the many that say little.
+            // A connection keeps its buffer while it is idle: small ones, for the many that say little. The largest
+            // takes sixteen writes of a kilobyte at once.
             .childChannelOption(
                 .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 512, maximum: 1 << 14)
+                value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 512, maximum: 1 << 15)
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
