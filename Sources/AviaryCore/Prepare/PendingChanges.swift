@@ -1,26 +1,25 @@
 import ZooKeeperProtocol
 
-/// Who may do what with a node: in the tree, or of a change in flight.
+/// Who may do what with a node.
 enum AccessReference {
     case id(AccessListID)
     case list([ACL])
 }
 
 /// A znode as the next write must see it: the tree with everything in flight applied.
-struct NodeState {
+struct NodeState: BitwiseCopyable {
     /// False: a change in flight deletes it.
     var exists = true
     var stat: StatPersisted
     var childCount: Int32
-    var acl: AccessReference
+    /// Counted by the entry that holds this state, so that the list stays as long as it.
+    var acl: AccessListID
     var dataLength: Int32
     var digestPrefix: UInt32
     /// Its share of the tree digest.
     var digest: UInt32 = 0
     /// The transaction that changed it last; zero when it stands in the tree as it is.
     var changedBy = Zxid.zero
-    /// The data of nodes below /zookeeper/quota, which decide about other writes.
-    var quotaData: [UInt8]?
 }
 
 /// Stands for a changed node in `PendingChanges`; `none` is no change.
@@ -44,14 +43,23 @@ struct PendingChanges: ~Copyable {
         /// Of a node that is not in the tree.
         var path: [UInt8] = []
         var hash: UInt64 = 0
+        /// The data of a node below /zookeeper/quota, once it changes: it decides about other writes.
+        var quotaData: [UInt8]?
+    }
+
+    /// What an entry was before a multi changed it; no state when there was none.
+    private struct Undo {
+        var id: PendingID
+        var state: NodeState?
+        var quotaData: [UInt8]?
     }
 
     private var entries: [Entry] = []
     private var free: [PendingID] = []
     /// Entries whose nodes are not in the tree.
     private var created = HandleIndex()
-    /// What a multi has changed so far: states as they were, nil where there was no entry.
-    private var undo: [(PendingID, NodeState?)] = []
+    /// What a multi has changed so far.
+    private var undo: [Undo] = []
     private var isUndoable = false
     private var digestBefore: UInt64 = 0
 
@@ -73,7 +81,10 @@ struct PendingChanges: ~Copyable {
     /// How many entries are touched so far.
     var touchedCount: Int { touched.count - firstTouched }
 
+    @inline(__always)
     subscript(id: PendingID) -> NodeState { entries[Int(id)].state }
+
+    func quotaData(_ id: PendingID) -> [UInt8]? { entries[Int(id)].quotaData }
 
     /// Where a changed node stands in the tree.
     @inline(__always)
@@ -102,10 +113,24 @@ struct PendingChanges: ~Copyable {
     // MARK: Preparing
 
     /// Changes a node again.
-    mutating func set(_ id: PendingID, _ state: NodeState, pathLength: Int) {
-        if isUndoable { undo.append((id, entries[Int(id)].state)) }
+    ///
+    /// - Parameter quotaData: the data of a node below /zookeeper/quota when that changes.
+    mutating func set(
+        _ id: PendingID,
+        _ state: NodeState,
+        quotaData: [UInt8]?,
+        pathLength: Int,
+        lists: inout AccessLists
+    ) {
+        let old = entries[Int(id)].state
+        lists.retain(state.acl)
+        if isUndoable {
+            undo.append(Undo(id: id, state: old, quotaData: entries[Int(id)].quotaData))
+        } else {
+            lists.release(old.acl)
+        }
         entries[Int(id)].state = state
-        touch(id, state, pathLength)
+        touch(id, quotaData, pathLength)
     }
 
     /// Changes a node for the first time.
@@ -113,13 +138,16 @@ struct PendingChanges: ~Copyable {
     /// - Parameters:
     ///   - handle: where it stands; `none` when it is only now being made.
     ///   - path: of a node that is being made.
+    ///   - quotaData: the data of a node below /zookeeper/quota when that changes.
     mutating func add(
         _ state: NodeState,
         at handle: Handle,
         path: [UInt8],
         hash: UInt64,
+        quotaData: [UInt8]?,
         pathLength: Int,
-        in nodes: borrowing Slab<Znode>
+        in nodes: borrowing Slab<Znode>,
+        lists: inout AccessLists
     ) -> PendingID {
         let id: PendingID
         let entry = Entry(state: state, handle: handle, isIndexed: handle == none, path: path, hash: hash)
@@ -130,15 +158,18 @@ struct PendingChanges: ~Copyable {
             id = PendingID(entries.count)
             entries.append(entry)
         }
+        lists.retain(state.acl)
         if handle != none { nodes[handle].pending = id } else { created.insert(hash, id) }
-        if isUndoable { undo.append((id, nil)) }
-        touch(id, state, pathLength)
+        if isUndoable { undo.append(Undo(id: id)) }
+        touch(id, quotaData, pathLength)
         return id
     }
 
-    private mutating func touch(_ id: PendingID, _ state: NodeState, _ pathLength: Int) {
-        if state.quotaData != nil { longestQuotaNode = max(longestQuotaNode, pathLength) }
+    private mutating func touch(_ id: PendingID, _ quotaData: [UInt8]?, _ pathLength: Int) {
         touched.append(id)
+        guard let quotaData else { return }
+        entries[Int(id)].quotaData = quotaData
+        longestQuotaNode = max(longestQuotaNode, pathLength)
     }
 
     mutating func beginMulti() {
@@ -146,17 +177,24 @@ struct PendingChanges: ~Copyable {
         digestBefore = digest
     }
 
-    mutating func keepMulti() {
+    mutating func keepMulti(lists: inout AccessLists) {
         isUndoable = false
+        for change in undo { if let state = change.state { lists.release(state.acl) } }
         undo.removeAll(keepingCapacity: true)
     }
 
-    mutating func undoMulti(in nodes: borrowing Slab<Znode>) {
+    mutating func undoMulti(in nodes: borrowing Slab<Znode>, lists: inout AccessLists) {
         isUndoable = false
         digest = digestBefore
         touched.removeLast(undo.count)
-        for (id, state) in undo.reversed() {
-            if let state { entries[Int(id)].state = state } else { remove(id, in: nodes) }
+        for change in undo.reversed() {
+            if let state = change.state {
+                lists.release(entries[Int(change.id)].state.acl)
+                entries[Int(change.id)].state = state
+                entries[Int(change.id)].quotaData = change.quotaData
+            } else {
+                remove(change.id, in: nodes, lists: &lists)
+            }
         }
         undo.removeAll(keepingCapacity: true)
     }
@@ -186,10 +224,15 @@ struct PendingChanges: ~Copyable {
     }
 
     /// The oldest transaction in flight is applied: forgets what it touched, unless a later one touched it too.
-    mutating func applied(_ zxid: Zxid, touching count: Int, in nodes: borrowing Slab<Znode>) {
+    mutating func applied(
+        _ zxid: Zxid,
+        touching count: Int,
+        in nodes: borrowing Slab<Znode>,
+        lists: inout AccessLists
+    ) {
         for index in firstTouched..<(firstTouched + count) {
             let id = touched[index]
-            if entries[Int(id)].state.changedBy == zxid { remove(id, in: nodes) }
+            if entries[Int(id)].state.changedBy == zxid { remove(id, in: nodes, lists: &lists) }
         }
         firstTouched += count
         if firstTouched == touched.count {
@@ -207,14 +250,14 @@ struct PendingChanges: ~Copyable {
         }
     }
 
-    private mutating func remove(_ id: PendingID, in nodes: borrowing Slab<Znode>) {
+    private mutating func remove(_ id: PendingID, in nodes: borrowing Slab<Znode>, lists: inout AccessLists) {
         let handle = entries[Int(id)].handle
         if handle != none { nodes[handle].pending = none }
         if entries[Int(id)].isIndexed { created.remove(entries[Int(id)].hash, id) }
+        lists.release(entries[Int(id)].state.acl)
         entries[Int(id)].isIndexed = false
         entries[Int(id)].path = []
-        entries[Int(id)].state.quotaData = nil
-        entries[Int(id)].state.acl = .id(.open)
+        entries[Int(id)].quotaData = nil
         entries[Int(id)].state.changedBy = .zero
         free.append(id)
     }

@@ -40,6 +40,7 @@ extension ServerCore {
     ///   - path: its path, or one below that.
     ///   - length: how much of `path` it is; nil is all of it. A node that is being made has all of it.
     ///   - new: nil when the node goes.
+    ///   - quotaData: the data of a node below /zookeeper/quota when that changes.
     /// - Returns: the entry that stands for the node until this is applied; `none` when nothing changes.
     @discardableResult
     mutating func change(
@@ -47,6 +48,7 @@ extension ServerCore {
         _ path: [UInt8],
         length: Int? = nil,
         to new: NodeState?,
+        quotaData: [UInt8]? = nil,
         _ zxid: Zxid
     ) -> PendingID {
         guard var state = new ?? spot.state else { return none }
@@ -63,15 +65,26 @@ extension ServerCore {
                 pending.digest &+= UInt64(state.digest)
             }
         }
-        return lay(state, over: spot, path)
+        return lay(state, over: spot, path, quotaData: quotaData)
     }
 
     /// Lays a state over the tree as it is.
     @discardableResult
-    mutating func lay(_ state: NodeState, over spot: Spot, _ path: [UInt8]) -> PendingID {
+    mutating func lay(
+        _ state: NodeState,
+        over spot: Spot,
+        _ path: [UInt8],
+        quotaData: [UInt8]?
+    ) -> PendingID {
         statistics.outstandingChangesQueued += 1
         if spot.pending != none {
-            pending.set(spot.pending, state, pathLength: path.count)
+            pending.set(
+                spot.pending,
+                state,
+                quotaData: quotaData,
+                pathLength: path.count,
+                lists: &tree.accessLists
+            )
             return spot.pending
         }
         return pending.add(
@@ -79,13 +92,15 @@ extension ServerCore {
             at: spot.handle,
             path: spot.handle == none ? path : [],
             hash: spot.hash,
+            quotaData: quotaData,
             pathLength: path.count,
-            in: tree.nodes
+            in: tree.nodes,
+            lists: &tree.accessLists
         )
     }
 
-    func require(_ permission: Int32, on acl: AccessReference, of identities: Identities) throws(ErrorCode) {
-        guard allows(permission, on: acl, identities) else { throw .noAuth }
+    func require(_ permission: Int32, on acl: AccessListID, of identities: Identities) throws(ErrorCode) {
+        guard allows(permission, on: .id(acl), identities) else { throw .noAuth }
     }
 
     @inline(__always)
@@ -181,7 +196,7 @@ extension Znode {
         NodeState(
             stat: stat,
             childCount: childCount,
-            acl: .id(acl),
+            acl: acl,
             dataLength: dataLength,
             digestPrefix: digestPrefix,
             digest: digest

@@ -64,6 +64,8 @@ extension ServerCore {
             case .container: NodeKind.containerOwner
             case .ttl(let milliseconds): NodeKind.ttl(milliseconds: milliseconds).owner
             }
+        let accessList = tree.accessLists.retain(acl)
+        defer { tree.accessLists.release(accessList) }
         let node = NodeState(
             stat: StatPersisted(
                 czxid: context.zxid,
@@ -74,12 +76,12 @@ extension ServerCore {
                 pzxid: context.zxid
             ),
             childCount: 0,
-            acl: .list(acl),
+            acl: accessList,
             dataLength: request.data.map { Int32($0.count) } ?? -1,
-            digestPrefix: prefix,
-            quotaData: QuotaIndex.isQuotaNode(path) ? request.data ?? [] : nil
+            digestPrefix: prefix
         )
-        target.node = change(spot, path, to: node, context.zxid)
+        let quotaData = QuotaIndex.isQuotaNode(path) ? request.data ?? [] : nil
+        target.node = change(spot, path, to: node, quotaData: quotaData, context.zxid)
         if let quota = QuotaIndex.path(ofNode: path, named: QuotaIndex.statsName) { countAll(quota, context.zxid) }
         countUsage(path, count: 1, bytes: Int64(request.data?.count ?? 0), context.zxid)
         if isEphemeral { context.session?.pendingEphemerals.append(path) }

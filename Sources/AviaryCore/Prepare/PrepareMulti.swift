@@ -54,7 +54,7 @@ extension ServerCore {
         if failure != nil {
             undoMulti(ephemeralsBefore, context)
         } else {
-            pending.keepMulti()
+            pending.keepMulti(lists: &tree.accessLists)
             partTargets = targets
         }
         return body
@@ -71,7 +71,7 @@ extension ServerCore {
     }
 
     private mutating func undoMulti(_ ephemeralsBefore: Int, _ context: PrepareContext) {
-        pending.undoMulti(in: tree.nodes)
+        pending.undoMulti(in: tree.nodes, lists: &tree.accessLists)
         target = Target()
         context.session?.pendingEphemerals.removeLast(downTo: ephemeralsBefore)
     }

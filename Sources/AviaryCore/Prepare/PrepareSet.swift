@@ -15,8 +15,8 @@ extension ServerCore {
         node.stat.mtime = context.time
         node.dataLength = request.data.map { Int32($0.count) } ?? -1
         node.digestPrefix = digestPrefix(path, request.data)
-        if QuotaIndex.isQuotaNode(path) { node.quotaData = request.data ?? [] }
-        target.node = change(spot, path, to: node, context.zxid)
+        let quotaData = QuotaIndex.isQuotaNode(path) ? request.data ?? [] : nil
+        target.node = change(spot, path, to: node, quotaData: quotaData, context.zxid)
         target.digestPrefix = node.digestPrefix
         countUsage(path, count: 0, bytes: growth, context.zxid)
         return .setData(path: path, data: request.data, version: node.stat.version, isReconfig: false)
@@ -32,7 +32,8 @@ extension ServerCore {
         guard fitsLog(path: path, data: nil, acl: acl) else { throw .marshallingError }
         var node = old
         node.stat.aversion = old.stat.aversion &+ 1
-        node.acl = .list(acl)
+        node.acl = tree.accessLists.retain(acl)
+        defer { tree.accessLists.release(node.acl) }
         target.node = change(spot, path, to: node, context.zxid)
         return .setACL(path: path, acl: acl, version: node.stat.aversion)
     }

@@ -90,10 +90,9 @@ extension ServerCore {
     private mutating func setUsage(_ path: [UInt8], _ spot: Spot, count: Int64, bytes: Int64, _ zxid: Zxid) {
         guard var node = spot.state else { return }
         let data = QuotaNumbers.usage(count: count, bytes: bytes)
-        node.quotaData = data
         node.dataLength = Int32(data.count)
         node.changedBy = zxid
-        lay(node, over: spot, path)
+        lay(node, over: spot, path, quotaData: data)
     }
 
     /// The deepest quota at or above a path, with its limits.
@@ -107,9 +106,9 @@ extension ServerCore {
 
     /// The data of a node below /zookeeper/quota; nil when there will be no such node.
     private func quotaData(_ spot: Spot) -> [UInt8]? {
-        guard let state = spot.state else { return nil }
+        guard spot.state != nil else { return nil }
         // What is in flight may leave the data as it is: another ACL, a child.
-        if let data = state.quotaData { return data }
+        if spot.pending != none, let data = pending.quotaData(spot.pending) { return data }
         return spot.handle == none ? nil : tree.nodes[spot.handle].data.map { [UInt8]($0) } ?? []
     }
 }

@@ -14,7 +14,12 @@ extension ServerCore {
         lastProcessedZxid = txn.header.zxid
         statistics.commits += 1
         if options.digestEnabled { digestLog.applied(txn.header.zxid, digest: tree.digest) }
-        pending.applied(txn.header.zxid, touching: entry.touchedCount, in: tree.nodes)
+        pending.applied(
+            txn.header.zxid,
+            touching: entry.touchedCount,
+            in: tree.nodes,
+            lists: &tree.accessLists
+        )
         touchedByEarlier -= entry.touchedCount
         statistics.outstandingChangesRemoved += entry.touchedCount
         if let digest = txn.digest, digest.value != tree.digest { digestsDiffer(txn, into: &output) }
@@ -99,15 +104,15 @@ extension ServerCore {
     ) {
         multiResults.removeAll(keeping: 1 << 16)
         let hasFailed = parts.contains { if case .error = $0 { true } else { false } }
-        for (index, part) in parts.enumerated() {
+        for index in parts.indices {
             if hasFailed {
                 var code = ErrorCode.ok
-                if case .error(let failure) = part { code = failure }
+                if case .error(let failure) = parts[index] { code = failure }
                 writeRefusal(code)
                 continue
             }
-            let applied = apply(part, header, targets?[index], into: &output)
-            writeResult(part, applied)
+            let applied = apply(parts[index], header, targets?[index], into: &output)
+            writeResult(parts[index], applied)
         }
         MultiHeader.writeEnd(to: &multiResults)
     }
@@ -188,7 +193,7 @@ extension ServerCore {
         }
         let bytes = Int64(max(tree.nodes[handle].dataLength, 0))
         // The list may go with the node.
-        let acl = AccessReference.list(tree.accessLists[tree.nodes[handle].acl])
+        let acl = watches.isEmpty ? AccessReference.id(.open) : .list(tree.accessLists[tree.nodes[handle].acl])
         let change = tree.nodes[handle].pending
         tree.delete(handle, zxid: header.zxid)
         if change != none { pending.left(change, path: path, hasher: tree.hasher, by: header.zxid) }

@@ -9,7 +9,7 @@ struct FIFO<Element>: ~Copyable {
     /// How many elements' memory an empty queue keeps.
     private let keeping: Int
 
-    init(keeping: Int = 16) {
+    init(keeping: Int = 4) {
         self.keeping = keeping
     }
 
@@ -34,7 +34,7 @@ struct FIFO<Element>: ~Copyable {
     }
 
     private mutating func grow() {
-        let larger = UnsafeMutablePointer<Element>.allocate(capacity: max(8, capacity * 2))
+        let larger = UnsafeMutablePointer<Element>.allocate(capacity: max(2, capacity * 2))
         if let ring {
             let untilEnd = min(count, capacity - head)
             larger.moveInitialize(from: ring + head, count: untilEnd)
@@ -42,7 +42,7 @@ struct FIFO<Element>: ~Copyable {
             ring.deallocate()
         }
         ring = larger
-        capacity = max(8, capacity * 2)
+        capacity = max(2, capacity * 2)
         head = 0
     }
 
@@ -87,7 +87,7 @@ struct FIFO<Element>: ~Copyable {
 
     private mutating func shrink() {
         head = 0
-        guard capacity > max(keeping, 8) else { return }
+        guard capacity > keeping else { return }
         ring?.deallocate()
         ring = nil
         capacity = 0
