@@ -37,6 +37,13 @@ let package = Package(
         // Level 2: the state machine: tree, watches, sessions, requests.
         .target(name: "AviaryCore", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
 
+        // Level 3, and pure all the same: servers, disks and clients out of one seed.
+        .target(
+            name: "AviarySimulation",
+            dependencies: ["AviaryCore", "AviaryStorage", "ZooKeeperProtocol"],
+            swiftSettings: settings
+        ),
+
         // Level 3: sockets, threads, real disk, configuration.
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
         .target(
@@ -57,6 +64,15 @@ let package = Package(
             swiftSettings: settings
         ),
 
+        .executableTarget(
+            name: "aviary-sim",
+            dependencies: [
+                "AviarySimulation",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings
+        ),
+
         // Measures the pure levels in process; see bench/ for whole servers.
         .executableTarget(
             name: "aviary-benchmarks",
@@ -72,7 +88,7 @@ let package = Package(
         ),
         .testTarget(
             name: "AviaryStorageTests",
-            dependencies: ["AviaryStorage", "ZooKeeperProtocol"],
+            dependencies: ["AviarySimulation", "AviaryStorage", "ZooKeeperProtocol"],
             swiftSettings: settings
         ),
         .testTarget(
@@ -80,6 +96,7 @@ let package = Package(
             dependencies: ["AviaryCore", "ZooKeeperProtocol", crypto],
             swiftSettings: settings
         ),
+        .testTarget(name: "AviarySimulationTests", dependencies: ["AviarySimulation"], swiftSettings: settings),
         .testTarget(
             name: "AviaryServerTests",
             dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix, logging],

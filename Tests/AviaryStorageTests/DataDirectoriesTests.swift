@@ -1,3 +1,4 @@
+import AviarySimulation
 import AviaryStorage
 import Testing
 

@@ -1,3 +1,4 @@
+import AviarySimulation
 import AviaryStorage
 import Foundation
 import ZooKeeperProtocol
@@ -76,22 +77,6 @@ enum Golden {
         let digits = Array(hex)
         return stride(from: 0, to: digits.count - 1, by: 2).map { UInt8(String(digits[$0...$0 + 1]), radix: 16) ?? 0 }
     }
-}
-
-/// Stands in where no test of this target reads gzip: that comes from outside of it.
-struct NoGzip: StreamCodec {
-    final class Coder: StreamCompressor, StreamDecompressor {
-        func compress(_ input: UnsafeRawBufferPointer, into output: inout JuteWriter) {}
-        func finish(into output: inout JuteWriter) {}
-        func decompress(
-            _ input: UnsafeRawBufferPointer,
-            into output: UnsafeMutableRawBufferPointer
-        ) -> DecompressionStep { DecompressionStep(consumed: 0, produced: 0) }
-        var isComplete: Bool { false }
-    }
-
-    func makeCompressor() throws(StreamCodecError) -> Coder { throw StreamCodecError("no gzip here") }
-    func makeDecompressor() throws(StreamCodecError) -> Coder { throw StreamCodecError("no gzip here") }
 }
 
 /// Recovers from a simulated disk with `data` as both directories.

@@ -1,5 +1,5 @@
-import AviaryStorage
-import Synchronization
+package import AviaryStorage
+internal import Synchronization
 
 /// A disk in memory that keeps exactly what a real one promises, and loses the rest when told to.
 ///
@@ -14,28 +14,34 @@ import Synchronization
 /// - A sync that fails has lost what it was to make stable: the file reads as before, the next sync returns well, and
 ///   after a power failure the data is not there. (Linux does this: the pages are marked clean.)
 /// - A full disk reserves and writes as much as fits, then refuses. Reserved blocks take writes when it is full.
-/// - Any call can be told to fail (`fault`); power can go at any call that changes something (`cutPower`).
+/// - Any call can be told to fail (`setFault`, `fail`); power can go at any call that changes something (`cutPower`).
 /// - Bits can be turned in what is stable (`flipBit`).
+/// - It can be told to break its promises (`setLies`, `setReadFilter`), to see whether somebody notices.
 ///
 /// Not modelled: sectors that hold garbage after a power failure, and two processes at once.
 ///
 /// Everything by chance comes from the seed. Time does not exist.
-final class SimulatedDisk: Disk {
-    struct Operation: Hashable, Sendable, CustomStringConvertible {
-        var kind: DiskError.Operation
-        var path: String
+package final class SimulatedDisk: Disk {
+    package struct Operation: Hashable, Sendable, CustomStringConvertible {
+        package var kind: DiskError.Operation
+        package var path: String
 
-        var description: String { "\(kind.rawValue) \(path)" }
+        package init(kind: DiskError.Operation, path: String) {
+            self.kind = kind
+            self.path = path
+        }
+
+        package var description: String { "\(kind.rawValue) \(path)" }
     }
 
-    enum Fault: Sendable, Hashable {
+    package enum Fault: Sendable, Hashable {
         /// The call does nothing and fails.
         case refuse(DiskError.Reason)
         /// A write that stops after so many bytes and fails.
         case writeOnly(bytes: Int, DiskError.Reason)
     }
 
-    enum Loss: Sendable, Hashable {
+    package enum Loss: Sendable, Hashable {
         /// The process ends, the machine goes on: nothing is lost.
         case processOnly
         /// The power fails, and everything that was not synced is lost.
@@ -44,69 +50,117 @@ final class SimulatedDisk: Disk {
         case random
     }
 
-    static let sectorSize = 512
-    static let blockSize = 4096
+    /// A promise that is broken.
+    package enum Lie: Sendable, Hashable {
+        /// Syncs of directories return and do nothing.
+        case directorySync
+        /// Syncs of files whose names end so return and do nothing.
+        case fileSync(suffix: String)
+        /// A sync that fails returns as if it had not.
+        case failedSync
+    }
+
+    package static let sectorSize = 512
+    package static let blockSize = 4096
 
     private let state: Mutex<SimulatedDiskState>
 
-    init(seed: UInt64 = 1) {
+    package init(seed: UInt64 = 1) {
         state = Mutex(SimulatedDiskState(seed: seed))
     }
 
     // MARK: - What tests do to it
 
     /// Bytes that fit on the disk, in blocks of 4096; nil is no end.
-    func setCapacity(_ bytes: Int64?) {
+    package func setCapacity(_ bytes: Int64?) {
         state.withLock { $0.capacityBlocks = bytes.map { Int($0) / SimulatedDisk.blockSize } }
     }
 
     /// Blocks that files have, in bytes.
-    var usedBytes: Int64 { state.withLock { Int64($0.usedBlocks * SimulatedDisk.blockSize) } }
+    package var usedBytes: Int64 { state.withLock { Int64($0.usedBlocks * SimulatedDisk.blockSize) } }
+
+    /// Whether not even one more block fits.
+    package var isFull: Bool {
+        state.withLock { state in state.capacityBlocks.map { $0 <= state.usedBlocks } ?? false }
+    }
+
+    /// Whether a power failure now could lose anything.
+    package var hasUnsyncedChanges: Bool {
+        state.withLock { state in
+            state.files.values.contains(where: \.hasUnsyncedChanges)
+                || state.directories.values.contains { !$0.unsynced.isEmpty }
+        }
+    }
 
     /// Asked before every call; what it returns happens.
-    func setFault(_ fault: (@Sendable (Operation) -> Fault?)?) {
+    package func setFault(_ fault: (@Sendable (Operation) -> Fault?)?) {
         state.withLock { $0.fault = fault }
     }
 
+    /// Lets the call of a kind that comes after `count` others of it meet `fault`, once.
+    package func fail(_ kind: DiskError.Operation, after count: Int, with fault: Fault) {
+        state.withLock { $0.plannedFault = SimulatedDiskState.PlannedFault(kind: kind, left: count, fault: fault) }
+    }
+
+    /// Calls that met a fault since the last restart.
+    package var faultCount: Int { state.withLock { $0.faultCount } }
+
+    package func setLies(_ lies: Set<Lie>) {
+        state.withLock { $0.lies = lies }
+    }
+
+    /// What readers see of a file instead of what is there, by its path.
+    package func setReadFilter(_ filter: (@Sendable (String, [UInt8]) -> [UInt8])?) {
+        state.withLock { $0.readFilter = filter }
+    }
+
     /// Whether reservations are possible; some file systems know none.
-    func setCanAllocate(_ canAllocate: Bool) {
+    package func setCanAllocate(_ canAllocate: Bool) {
         state.withLock { $0.canAllocate = canAllocate }
     }
 
     /// Lets the power fail after `count` more calls that change something; nil calls that off. From then on every call
     /// throws `.powerLost`.
-    func cutPower(after count: Int?) {
-        state.withLock { $0.callsUntilPowerCut = count }
+    package func cutPower(after count: Int?) {
+        state.withLock { $0.powerCut = count.map { SimulatedDiskState.PowerCut(kind: nil, left: $0) } }
     }
 
-    /// The calls that changed something, in order, since the beginning or the last `forgetTrace`.
-    var trace: [Operation] { state.withLock { $0.trace } }
+    /// Lets the power fail at the call of a kind that comes after `count` others of it.
+    package func cutPower(at kind: DiskError.Operation, after count: Int) {
+        state.withLock { $0.powerCut = SimulatedDiskState.PowerCut(kind: kind, left: count) }
+    }
 
-    func forgetTrace() {
+    /// False once the power has failed, until `restart`.
+    package var hasPower: Bool { state.withLock { $0.hasPower } }
+
+    /// The calls that changed something, in order, since the beginning or the last `forgetTrace`.
+    package var trace: [Operation] { state.withLock { $0.trace } }
+
+    package func forgetTrace() {
         state.withLock { $0.trace = [] }
     }
 
     /// Ends all files and locks, loses what `loss` says, and brings power back.
-    func restart(_ loss: Loss) {
+    package func restart(_ loss: Loss) {
         state.withLock { $0.restart(loss) }
     }
 
     /// A file as every reader sees it; nil when there is none.
-    func contents(_ path: String) -> [UInt8]? {
+    package func contents(_ path: String) -> [UInt8]? {
         state.withLock { state in state.file(at: path).map { state.files[$0]?.current ?? [] } }
     }
 
     /// Puts a stable file in place, with the directories it is in.
-    func setContents(_ path: String, _ bytes: [UInt8]) {
+    package func setContents(_ path: String, _ bytes: [UInt8]) {
         state.withLock { $0.install(path, bytes) }
     }
 
-    func makeStableDirectory(_ path: String) {
+    package func makeStableDirectory(_ path: String) {
         state.withLock { $0.installDirectory(path) }
     }
 
     /// Turns one bit of what is stable.
-    func flipBit(_ path: String, offset: Int, bit: Int = 0) {
+    package func flipBit(_ path: String, offset: Int, bit: Int = 0) {
         state.withLock { state in
             guard let id = state.file(at: path) else { return }
             state.files[id]?.flip(offset, UInt8(1) << UInt8(bit))
@@ -114,7 +168,7 @@ final class SimulatedDisk: Disk {
     }
 
     /// All files below `directory`, by their names there, as every reader sees them.
-    func files(in directory: String) -> [String: [UInt8]] {
+    package func files(in directory: String) -> [String: [UInt8]] {
         state.withLock { state in
             var found: [String: [UInt8]] = [:]
             for (name, entry) in state.directories[directory]?.current ?? [:] {
@@ -126,7 +180,7 @@ final class SimulatedDisk: Disk {
 
     // MARK: - Disk
 
-    final class File: DiskFile {
+    package final class File: DiskFile {
         private let disk: SimulatedDisk
         private let id: Int
         private let path: String
@@ -139,23 +193,24 @@ final class SimulatedDisk: Disk {
             self.generation = generation
         }
 
-        func size() throws(DiskError) -> Int64 {
-            try call(.examine) { (file, _) throws(DiskError) in Int64(file.current.count) }
+        package func size() throws(DiskError) -> Int64 {
+            try call(.examine) { (file, context) throws(DiskError) in Int64(context.shown(file).count) }
         }
 
-        func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(DiskError) -> Int {
+        package func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(DiskError) -> Int {
             let span = SendableBuffer(buffer)
-            return try call(.read) { (file, _) throws(DiskError) in
-                let start = min(Int(offset), file.current.count)
-                let count = min(span.buffer.count, file.current.count - start)
-                file.current.withUnsafeBytes { bytes in
+            return try call(.read) { (file, context) throws(DiskError) in
+                let shown = context.shown(file)
+                let start = min(Int(offset), shown.count)
+                let count = min(span.buffer.count, shown.count - start)
+                shown.withUnsafeBytes { bytes in
                     span.buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[start..<start + count]))
                 }
                 return count
             }
         }
 
-        func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError) {
+        package func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError) {
             let copy = [UInt8](bytes)
             try call(.write) { (file, context) throws(DiskError) in
                 let limit = context.writeLimit ?? copy.count
@@ -168,7 +223,7 @@ final class SimulatedDisk: Disk {
             }
         }
 
-        func allocate(from offset: Int64, count: Int64) throws(DiskError) {
+        package func allocate(from offset: Int64, count: Int64) throws(DiskError) {
             try call(.allocate) { (file, context) throws(DiskError) in
                 guard context.canAllocate else { throw DiskError(.allocate, context.path, .unsupported) }
                 let end = Int(offset + count)
@@ -180,16 +235,16 @@ final class SimulatedDisk: Disk {
             }
         }
 
-        func truncate(to size: Int64) throws(DiskError) {
+        package func truncate(to size: Int64) throws(DiskError) {
             try call(.truncate) { (file, _) throws(DiskError) in file.resize(to: Int(size)) }
         }
 
-        func syncData() throws(DiskError) {
-            try call(.sync) { (file, _) throws(DiskError) in file.sync() }
+        package func syncData() throws(DiskError) {
+            try call(.sync) { (file, context) throws(DiskError) in if !context.isSyncIgnored { file.sync() } }
         }
 
-        func syncFile() throws(DiskError) {
-            try call(.sync) { (file, _) throws(DiskError) in file.sync() }
+        package func syncFile() throws(DiskError) {
+            try call(.sync) { (file, context) throws(DiskError) in if !context.isSyncIgnored { file.sync() } }
         }
 
         private func call<R: Sendable>(
@@ -203,7 +258,7 @@ final class SimulatedDisk: Disk {
         }
     }
 
-    final class Lock: Sendable {
+    package final class Lock: Sendable {
         private let disk: SimulatedDisk
         private let path: String
         private let generation: Int
@@ -221,7 +276,7 @@ final class SimulatedDisk: Disk {
         }
     }
 
-    func open(_ path: String, _ mode: OpenMode) throws(DiskError) -> File {
+    package func open(_ path: String, _ mode: OpenMode) throws(DiskError) -> File {
         let result: Result<(Int, Int), DiskError> = state.withLock { state in
             state.call(Operation(kind: .open, path: path), changes: mode == .createNew || mode == .replace) {
                 (state) throws(DiskError) in (try state.open(path, mode), state.generation)
@@ -231,31 +286,31 @@ final class SimulatedDisk: Disk {
         return File(self, id, path, generation)
     }
 
-    func list(_ directory: String) throws(DiskError) -> [DirectoryEntry] {
+    package func list(_ directory: String) throws(DiskError) -> [DirectoryEntry] {
         try call(.list, directory, changes: false) { (state) throws(DiskError) in try state.list(directory) }
     }
 
-    func entry(at path: String) throws(DiskError) -> DirectoryEntry? {
+    package func entry(at path: String) throws(DiskError) -> DirectoryEntry? {
         try call(.examine, path, changes: false) { (state) throws(DiskError) in state.entry(at: path) }
     }
 
-    func makeDirectory(_ path: String) throws(DiskError) {
+    package func makeDirectory(_ path: String) throws(DiskError) {
         try call(.makeDirectory, path) { (state) throws(DiskError) in try state.makeDirectory(path) }
     }
 
-    func rename(_ path: String, to newPath: String) throws(DiskError) {
+    package func rename(_ path: String, to newPath: String) throws(DiskError) {
         try call(.rename, path) { (state) throws(DiskError) in try state.rename(path, newPath) }
     }
 
-    func remove(_ path: String) throws(DiskError) {
+    package func remove(_ path: String) throws(DiskError) {
         try call(.remove, path) { (state) throws(DiskError) in try state.remove(path) }
     }
 
-    func sync(directory: String) throws(DiskError) {
+    package func sync(directory: String) throws(DiskError) {
         try call(.syncDirectory, directory) { (state) throws(DiskError) in try state.sync(directory: directory) }
     }
 
-    func lock(_ path: String, owner: String) throws(DiskError) -> Lock {
+    package func lock(_ path: String, owner: String) throws(DiskError) -> Lock {
         let generation = try call(.lock, path) { (state) throws(DiskError) in
             try state.lock(path, owner: owner)
             return state.generation

@@ -1,27 +1,30 @@
-import AviaryStorage
-import ZooKeeperProtocol
+package import AviaryCore
+package import AviaryStorage
+package import ZooKeeperProtocol
 
 /// A tree as plain as possible, to check recovery with: nodes in a dictionary, indexes and digest computed on demand.
 ///
 /// - Source: docs/protocol/quorum-protocol.md section 17.2 for the rules of applying, 17.3 for the digest.
-struct NaiveTree: RecoveryTarget {
-    struct Node {
-        var data: [UInt8]?
-        var acl: [ACL]?
-        var aclID: Int64
-        var stat: StatPersisted
+package struct NaiveTree: RecoveryTarget {
+    package struct Node {
+        package var data: [UInt8]?
+        package var acl: [ACL]?
+        package var aclID: Int64
+        package var stat: StatPersisted
     }
 
-    private(set) var nodes: [String: Node] = [:]
-    private(set) var sessions: [Int64: Int32] = [:]
-    private(set) var replayed: [Zxid] = []
+    package private(set) var nodes: [String: Node] = [:]
+    package private(set) var sessions: [Int64: Int32] = [:]
+    package private(set) var replayed: [Zxid] = []
     private var acls: [Int64: [ACL]] = [:]
+
+    package init() {}
 
     // MARK: - Snapshot
 
-    mutating func reset() { self = NaiveTree() }
+    package mutating func reset() { self = NaiveTree() }
 
-    mutating func restoreFreshTree() {
+    package mutating func restoreFreshTree() {
         let open = SnapshotNode.openACL
         for path in ["", "/zookeeper", "/zookeeper/quota"] {
             nodes[path] = Node(data: [], acl: ACL.open, aclID: open, stat: .zero)
@@ -31,13 +34,13 @@ struct NaiveTree: RecoveryTarget {
         nodes["/zookeeper/config"] = Node(data: [], acl: ACL.readable, aclID: 1, stat: config)
     }
 
-    mutating func restore(session: SessionID, timeoutMilliseconds: Int32) {
+    package mutating func restore(session: SessionID, timeoutMilliseconds: Int32) {
         sessions[session.rawValue] = timeoutMilliseconds
     }
 
-    mutating func restore(aclID: Int64, acl: [ACL]) { acls[aclID] = acl }
+    package mutating func restore(aclID: Int64, acl: [ACL]) { acls[aclID] = acl }
 
-    mutating func restore(
+    package mutating func restore(
         path: UnsafeRawBufferPointer,
         data: UnsafeRawBufferPointer?,
         aclID: Int64,
@@ -51,11 +54,11 @@ struct NaiveTree: RecoveryTarget {
         nodes[text] = Node(data: data.map { [UInt8]($0) }, acl: acl, aclID: aclID, stat: stat)
     }
 
-    mutating func finishSnapshot() throws(RestoreError) {
+    package mutating func finishSnapshot() throws(RestoreError) {
         guard nodes[""] != nil else { throw .missingRoot }
     }
 
-    mutating func finishReplay() throws(RestoreError) {
+    package mutating func finishReplay() throws(RestoreError) {
         for (path, node) in nodes where node.acl == nil { throw .unknownACL(id: node.aclID, path: path) }
         countQuotas()
     }
@@ -74,7 +77,7 @@ struct NaiveTree: RecoveryTarget {
 
     // MARK: - Transactions
 
-    mutating func replay(_ txn: Txn) throws(RestoreError) {
+    package mutating func replay(_ txn: Txn) throws(RestoreError) {
         replayed.append(txn.header.zxid)
         try apply(txn.body, txn.header)
     }
@@ -151,11 +154,11 @@ struct NaiveTree: RecoveryTarget {
     }
 
     /// Leaves a node out, without a trace in its parent.
-    mutating func forget(_ path: String) { nodes[path] = nil }
+    package mutating func forget(_ path: String) { nodes[path] = nil }
 
     // MARK: - Questions
 
-    var digest: UInt64 {
+    package var digest: UInt64 {
         var sum: UInt64 = 0
         for (path, node) in nodes where !path.hasPrefix("/zookeeper/") {
             let prefix = Array(path.utf8).withUnsafeBytes { path in
@@ -167,12 +170,12 @@ struct NaiveTree: RecoveryTarget {
         return sum
     }
 
-    func childCount(of path: String) -> Int {
+    package func childCount(of path: String) -> Int {
         nodes.keys.count { $0 != path && $0 != "" && NaiveTree.parent(of: $0) == path }
     }
 
     /// What is different in another tree, in a few words; nil when nothing is.
-    func difference(from other: NaiveTree) -> String? {
+    package func difference(from other: NaiveTree) -> String? {
         if sessions != other.sessions { return "sessions \(sessions), expected \(other.sessions)" }
         for path in Set(nodes.keys).union(other.nodes.keys).sorted() {
             guard let node = nodes[path] else { return "\(path) is missing" }
@@ -185,10 +188,10 @@ struct NaiveTree: RecoveryTarget {
     }
 
     /// The ACLs that `encodedNodes` refers to.
-    static let aclTable: [(Int64, [ACL])] = [(1, ACL.readable)]
+    package static let aclTable: [(Int64, [ACL])] = [(1, ACL.readable)]
 
     /// The whole tree as a snapshot of it would be written: parents first.
-    func encodedNodes() -> [UInt8] {
+    package func encodedNodes() -> [UInt8] {
         var writer = JuteWriter()
         for path in nodes.keys.sorted() {
             guard let node = nodes[path] else { continue }
@@ -213,7 +216,32 @@ struct NaiveTree: RecoveryTarget {
         return text == "/" ? "" : text
     }
 
-    static func parent(of path: String) -> String {
+    package static func parent(of path: String) -> String {
         path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ""
+    }
+}
+
+extension NaiveTree {
+    /// What a snapshot holds.
+    package init(_ head: SnapshotHead, encodedNodes: UnsafeRawBufferPointer) throws(RestoreError) {
+        self.init()
+        for (session, timeout) in head.sessions { restore(session: session, timeoutMilliseconds: timeout) }
+        for (id, acl) in head.acls { restore(aclID: id, acl: acl) }
+        var reader = JuteReader(encodedNodes)
+        while reader.remaining > 0 {
+            let path: UnsafeRawBufferPointer
+            let data: UnsafeRawBufferPointer?
+            let aclID: Int64
+            let stat: StatPersisted
+            do throws(JuteError) {
+                path = try reader.requiredBuffer()
+                data = try reader.buffer()
+                aclID = try reader.int64()
+                stat = try StatPersisted(from: &reader)
+            } catch {
+                throw .other("\(error)")
+            }
+            try restore(path: path, data: data, aclID: aclID, stat: stat)
+        }
     }
 }

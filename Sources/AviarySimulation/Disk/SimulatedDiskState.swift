@@ -1,19 +1,4 @@
-import AviaryStorage
-
-/// Numbers by chance that are the same for the same seed (SplitMix64).
-struct SeededGenerator: RandomNumberGenerator, Sendable {
-    private var state: UInt64
-
-    init(seed: UInt64) { state = seed }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return value ^ (value >> 31)
-    }
-}
+internal import AviaryStorage
 
 /// What a call on a file has to know of the disk it is on.
 struct SimulatedCall {
@@ -23,6 +8,14 @@ struct SimulatedCall {
     /// A write stops here and fails with `reason`.
     var writeLimit: Int?
     var reason: DiskError.Reason?
+    var readFilter: (@Sendable (String, [UInt8]) -> [UInt8])?
+    var isSyncIgnored = false
+
+    /// What readers see.
+    func shown(_ file: SimulatedFile) -> [UInt8] {
+        guard let readFilter else { return file.current }
+        return readFilter(path, file.current)
+    }
 }
 
 /// Everything on a simulated disk: what is there, and what of it would survive a power failure.
@@ -71,6 +64,19 @@ struct SimulatedDiskState: Sendable {
         }
     }
 
+    /// Where the power goes: at a call that changes something, of one kind or of any.
+    struct PowerCut: Sendable {
+        var kind: DiskError.Operation?
+        var left: Int
+    }
+
+    /// A fault that comes once.
+    struct PlannedFault: Sendable {
+        var kind: DiskError.Operation
+        var left: Int
+        var fault: SimulatedDisk.Fault
+    }
+
     var files: [Int: SimulatedFile] = [:]
     var directories: [String: Directory] = ["": Directory()]
     var locks: [String: String] = [:]
@@ -78,9 +84,13 @@ struct SimulatedDiskState: Sendable {
     var capacityBlocks: Int?
     var canAllocate = true
     var fault: (@Sendable (SimulatedDisk.Operation) -> SimulatedDisk.Fault?)?
-    var callsUntilPowerCut: Int?
+    var powerCut: PowerCut?
+    var plannedFault: PlannedFault?
+    private(set) var faultCount = 0
+    var lies: Set<SimulatedDisk.Lie> = []
+    var readFilter: (@Sendable (String, [UInt8]) -> [UInt8])?
     var trace: [SimulatedDisk.Operation] = []
-    private var hasPower = true
+    private(set) var hasPower = true
     private var nextFile = 1
     private var generator: SeededGenerator
 
@@ -120,12 +130,21 @@ struct SimulatedDiskState: Sendable {
             var call = SimulatedCall(
                 path: operation.path,
                 freeBlocks: capacityBlocks.map { max($0 - usedBlocks, 0) } ?? Int.max,
-                canAllocate: canAllocate
+                canAllocate: canAllocate,
+                readFilter: readFilter
             )
+            call.isSyncIgnored = lies.contains {
+                if case .fileSync(let suffix) = $0 { operation.path.hasSuffix(suffix) } else { false }
+            }
             switch fault {
             case .refuse(let reason):
-                if operation.kind == .sync { files[id]?.failSync() }
-                throw DiskError(operation.kind, operation.path, reason, detail: "simulated")
+                if operation.kind == .sync {
+                    file.failSync()
+                    files[id] = file
+                }
+                guard operation.kind == .sync, lies.contains(.failedSync) else {
+                    throw DiskError(operation.kind, operation.path, reason, detail: "simulated")
+                }
             case .writeOnly(let bytes, let reason):
                 call.writeLimit = bytes
                 call.reason = reason
@@ -144,13 +163,23 @@ struct SimulatedDiskState: Sendable {
         _ operation: SimulatedDisk.Operation,
         changes: Bool
     ) throws(DiskError) -> SimulatedDisk.Fault? {
-        if changes, let left = callsUntilPowerCut {
-            if left == 0 { hasPower = false }
-            callsUntilPowerCut = max(left - 1, 0)
+        if changes, let cut = powerCut, cut.kind == nil || cut.kind == operation.kind {
+            if cut.left == 0 { hasPower = false }
+            powerCut?.left = max(cut.left - 1, 0)
         }
         guard hasPower else { throw DiskError(operation.kind, operation.path, .powerLost) }
         if changes { trace.append(operation) }
-        return fault?(operation)
+        guard let fault = plannedFault(operation) ?? fault?(operation) else { return nil }
+        faultCount += 1
+        return fault
+    }
+
+    private mutating func plannedFault(_ operation: SimulatedDisk.Operation) -> SimulatedDisk.Fault? {
+        guard let planned = plannedFault, planned.kind == operation.kind else { return nil }
+        plannedFault?.left -= 1
+        guard planned.left == 0 else { return nil }
+        plannedFault = nil
+        return planned.fault
     }
 
     // MARK: - Names
@@ -248,6 +277,7 @@ struct SimulatedDiskState: Sendable {
     mutating func sync(directory: String) throws(DiskError) {
         let path = directory == "." || directory == "/" ? "" : directory
         guard directories[path] != nil else { throw DiskError(.syncDirectory, directory, .notFound) }
+        if lies.contains(.directorySync) { return }
         directories[path]?.sync()
         dropUnnamedFiles()
     }
@@ -280,7 +310,7 @@ struct SimulatedDiskState: Sendable {
         if loss != .processOnly {
             for path in directories.keys.sorted() {
                 let count = directories[path]?.unsynced.count ?? 0
-                let kept = loss == .random ? Int.random(in: 0...count, using: &generator) : 0
+                let kept = loss == .random ? generator.below(count + 1) : 0
                 directories[path]?.lose(keeping: kept)
             }
             dropLostDirectories()
@@ -291,7 +321,9 @@ struct SimulatedDiskState: Sendable {
         generation += 1
         locks = [:]
         hasPower = true
-        callsUntilPowerCut = nil
+        powerCut = nil
+        plannedFault = nil
+        faultCount = 0
         fault = nil
         dropUnnamedFiles()
     }
@@ -320,138 +352,5 @@ struct SimulatedDiskState: Sendable {
         directories[directory]?.current[name] = .directory
         directories[directory]?.stable[name] = .directory
         directories[path] = Directory()
-    }
-}
-
-/// The contents of one simulated file, as readers see them and as a power failure would leave them.
-struct SimulatedFile: Sendable {
-    private enum Change: Sendable {
-        case write([UInt8], at: Int)
-        case resize(Int)
-        case extend(Int)
-    }
-
-    private(set) var current: [UInt8] = []
-    private var stable: [UInt8] = []
-    private var unsynced: [Change] = []
-    /// Indexes of the blocks it has.
-    var blocks: Set<Int> = []
-
-    mutating func install(_ bytes: [UInt8]) {
-        current = bytes
-        stable = bytes
-        blocks = Set(0..<(bytes.count + SimulatedDisk.blockSize - 1) / SimulatedDisk.blockSize)
-    }
-
-    mutating func flip(_ offset: Int, _ mask: UInt8) {
-        if offset < current.count { current[offset] ^= mask }
-        if offset < stable.count { stable[offset] ^= mask }
-    }
-
-    /// Takes blocks for a range.
-    ///
-    /// - Returns: up to where there are blocks now; the end of the range if they all fit.
-    mutating func reserve(_ range: Range<Int>, _ free: Int) -> Int {
-        var free = free
-        guard !range.isEmpty else { return range.upperBound }
-        for block in range.lowerBound / SimulatedDisk.blockSize...(range.upperBound - 1) / SimulatedDisk.blockSize
-        where !blocks.contains(block) {
-            guard free > 0 else { return max(range.lowerBound, block * SimulatedDisk.blockSize) }
-            blocks.insert(block)
-            free -= 1
-        }
-        return range.upperBound
-    }
-
-    mutating func write(_ bytes: [UInt8], at offset: Int) {
-        change(.write(bytes, at: offset))
-    }
-
-    mutating func resize(to size: Int) {
-        blocks = blocks.filter { $0 * SimulatedDisk.blockSize < size }
-        change(.resize(size))
-    }
-
-    mutating func extend(to size: Int) {
-        if size > current.count { change(.extend(size)) }
-    }
-
-    mutating func sync() {
-        for change in unsynced { SimulatedFile.apply(change, to: &stable) }
-        unsynced = []
-    }
-
-    mutating func failSync() { unsynced = [] }
-
-    private mutating func change(_ change: Change) {
-        SimulatedFile.apply(change, to: &current)
-        unsynced.append(change)
-    }
-
-    private static func apply(_ change: Change, to bytes: inout [UInt8]) {
-        switch change {
-        case .write(let new, let offset):
-            resize(&bytes, to: max(bytes.count, offset + new.count))
-            bytes.replaceSubrange(offset..<offset + new.count, with: new)
-        case .resize(let size):
-            resize(&bytes, to: size)
-        case .extend(let size):
-            resize(&bytes, to: max(bytes.count, size))
-        }
-    }
-
-    private static func resize(_ bytes: inout [UInt8], to size: Int) {
-        if size < bytes.count {
-            bytes.removeLast(bytes.count - size)
-        } else {
-            // An array and not `repeatElement`: without optimization that goes byte by byte.
-            bytes += [UInt8](repeating: 0, count: size - bytes.count)
-        }
-    }
-
-    // MARK: - Power failure
-
-    mutating func loseEverything() {
-        unsynced = []
-        current = stable
-    }
-
-    mutating func lose(using generator: inout SeededGenerator) {
-        let sized = Int.random(in: 0...unsynced.count, using: &generator)
-        // Sometimes nearly all sectors survive, sometimes nearly none.
-        let survival = UInt64.random(in: 0...4, using: &generator)
-        var size = stable.count
-        for (index, change) in unsynced.enumerated() {
-            switch change {
-            case .write(let bytes, let offset):
-                if index < sized { size = max(size, offset + bytes.count) }
-                keepSectors(of: bytes, at: offset, survival, using: &generator)
-            case .resize(let newSize):
-                guard index < sized else { continue }
-                size = newSize
-                SimulatedFile.resize(&stable, to: newSize)
-            case .extend(let newSize):
-                if index < sized { size = max(size, newSize) }
-            }
-        }
-        SimulatedFile.resize(&stable, to: size)
-        loseEverything()
-    }
-
-    private mutating func keepSectors(
-        of bytes: [UInt8],
-        at offset: Int,
-        _ survival: UInt64,
-        using generator: inout SeededGenerator
-    ) {
-        var start = 0
-        while start < bytes.count {
-            let sectorEnd = ((offset + start) / SimulatedDisk.sectorSize + 1) * SimulatedDisk.sectorSize - offset
-            let end = min(bytes.count, sectorEnd)
-            if UInt64.random(in: 0..<4, using: &generator) < survival {
-                SimulatedFile.apply(.write(Array(bytes[start..<end]), at: offset + start), to: &stable)
-            }
-            start = end
-        }
     }
 }

@@ -1,0 +1,43 @@
+package import AviaryStorage
+
+/// What one seed came to.
+package struct SeedResult: Sendable {
+    package var seed: UInt64
+    package var counts: CrashCounts
+    package var violation: Violation?
+}
+
+extension CrashRun {
+    /// Runs a seed.
+    package static func result(
+        of seed: UInt64,
+        planted: PlantedFault? = nil,
+        plan: Plan = .random,
+        narrator: ((String) -> Void)? = nil
+    ) -> SeedResult {
+        let run = CrashRun(seed: seed, planted: planted, plan: plan)
+        run.narrator = narrator
+        do throws(Violation) {
+            try run.run()
+            return SeedResult(seed: seed, counts: run.counts, violation: nil)
+        } catch {
+            return SeedResult(seed: seed, counts: run.counts, violation: error)
+        }
+    }
+
+    /// Runs the workload of a seed once for each disk call of its first life and each kind of loss, with the crash there.
+    package static func resultOfEveryCall(of seed: UInt64, planted: PlantedFault? = nil) -> SeedResult {
+        let whole = CrashRun(seed: seed, planted: planted, plan: .call(.max, .everythingUnsynced))
+        var result = SeedResult(seed: seed, counts: CrashCounts(), violation: nil)
+        do throws(Violation) { try whole.run() } catch { result.violation = error }
+        for call in 0..<whole.firstLifeCalls where result.violation == nil {
+            for loss in [.processOnly, .everythingUnsynced, .random] as [SimulatedDisk.Loss]
+            where result.violation == nil {
+                let one = CrashRun.result(of: seed, planted: planted, plan: .call(call, loss))
+                result.counts.add(one.counts)
+                result.violation = one.violation
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,474 @@
+package import AviaryCore
+package import AviaryStorage
+package import ZooKeeperProtocol
+
+/// How one simulated server is set up: what a configuration file and the bounds of the shell come to.
+package struct SimulatedSettings: Sendable {
+    package var directories = DataDirectories(data: "data")
+    package var core: CoreOptions
+    package var preallocationBytes: Int64 = 64 << 10
+    /// Bytes of transactions that may wait for the disk before writes wait with their connections.
+    package var maximumUnstoredBytes = 8 << 10
+    /// Reserved bytes of a full disk below which nothing more is written.
+    package var lastLogBytes = 8 << 10
+    /// The longest record.
+    package var maximumRecordBytes = 8 << 10
+    /// Bytes of records after which a new log begins.
+    package var maximumLogBytes = Int.max
+    package var compression = SnapshotCompression.none
+    package var writesLastProcessed = true
+    package var retainedSnapshots = 3
+    /// As much of the tree is encoded in one step.
+    package var snapshotChunkBytes = 400
+
+    package init(core: CoreOptions) {
+        self.core = core
+    }
+
+    /// As the shell computes it: what waits when the disk turns out to be full, and again as much behind it, the longest
+    /// record, and some for the end of sessions.
+    var reserveBytes: Int64 { Int64(2 * maximumUnstoredBytes + maximumRecordBytes + 2 * lastLogBytes) }
+}
+
+/// One server process: the core, the log, snapshots and purge on a simulated disk, joined as `AviaryServer` joins them,
+/// but for threads: what the loop and the two disk threads do comes in steps, and whoever owns this says whose turn it is.
+///
+/// An error that is thrown out of a step ends the process, as it would end the real one.
+package final class SimulatedServer {
+    /// Bytes for a connection, in the order in which they leave.
+    package enum Delivery: Sendable {
+        /// One frame without its length.
+        case frame(ConnectionID, [UInt8])
+        case close(ConnectionID)
+    }
+
+    /// What the log thread was handed in one turn.
+    private struct Batch {
+        var bytes: [UInt8]
+        var records: [LogRecord]
+        var rollsAfter: Bool
+        var storedBytes: Int { bytes.count + 16 * records.count }
+    }
+
+    /// What the log thread says after a flush.
+    private struct LogReport {
+        var durable: Zxid
+        var space: LogSpace
+        var availableBytes: Int64
+        var storedBytes = 0
+    }
+
+    private enum SnapshotOrder {
+        case begin(SnapshotHead)
+        case append([UInt8])
+        case finish(digest: UInt64?)
+    }
+
+    package private(set) var core: ServerCore
+    package let recovery: RecoveryReport
+    /// What clients are sent, until somebody takes it.
+    package var deliveries: [Delivery] = []
+    /// Transactions handed to the log thread, until somebody takes them.
+    package var submitted: [Txn] = []
+    package private(set) var counts = Counts()
+    /// What was said that no operator should ever read.
+    package private(set) var complaints: [String] = []
+
+    package struct Counts: Sendable {
+        package var flushes = 0
+        package var rolls = 0
+        package var rollsRefused = 0
+        package var snapshots = 0
+        package var snapshotsFailed = 0
+        package var filesPurged = 0
+        package var wasSpaceLow = false
+        package var wasSpaceExhausted = false
+    }
+
+    private let disk: SimulatedDisk
+    private let settings: SimulatedSettings
+    private let planted: PlantedFault?
+    private let lock: DirectoryLock<SimulatedDisk>
+    private let directories: DataDirectories
+    private var output = Output()
+
+    // The log thread.
+    private var log: TxnLogWriter<SimulatedDisk>
+    private var batches: [Batch] = []
+    private var reports: [LogReport] = []
+    private var unstoredBytes = 0
+    private var isMarkOpen = false
+    private var reportedSpace = LogSpace.ok
+    private var lookedForSpaceMicroseconds: Int64 = 0
+    private var nextRollMicroseconds: Int64 = 0
+    private var isRollDue = false
+    private var bytesAtRoll = 0
+
+    // The snapshot thread, and the loop's side of it.
+    private var snapshots: SnapshotWriter<SimulatedDisk, NoGzip>
+    private var purge: Purge<SimulatedDisk, NoGzip>
+    private var orders: [SnapshotOrder] = []
+    private var isWritingSnapshot = false
+    private var isPurging = false
+    private var snapshotHead: SnapshotHead?
+    private var isSnapshotEncoded = false
+    private var nextSnapshotMicroseconds: Int64 = 0
+
+    /// What the end of a session takes in the log, and not less.
+    private static var sessionEndBytes: Int { 80 }
+
+    /// Opens the directories and recovers. Nothing is served before `begin`.
+    ///
+    /// - Throws: why the server does not start.
+    package init(
+        on disk: SimulatedDisk,
+        _ settings: SimulatedSettings,
+        planted: PlantedFault? = nil,
+        seed: UInt64,
+        now: Now
+    ) throws(StorageError) {
+        self.disk = disk
+        self.settings = settings
+        self.planted = planted
+        var directories = settings.directories
+        lock = try directories.open(on: disk, creates: true, owner: "simulated server")
+        self.directories = directories
+        var restored = RestoredCore(ServerCore(options: settings.core, seed: seed, now: now), planted: planted)
+        recovery = try Recovery(
+            disk: disk,
+            directories: directories,
+            gzip: NoGzip(),
+            options: SimulatedServer.recoveryOptions(settings, planted)
+        ).run(into: &restored)
+        var core = restored.finish()
+        snapshots = SnapshotWriter(
+            disk: disk,
+            directory: directories.snapshots,
+            compression: settings.compression,
+            gzip: NoGzip()
+        )
+        if recovery.database == .created { try SimulatedServer.writeFirst(&snapshots, of: &core, settings) }
+        self.core = core
+        log = TxnLogWriter(
+            disk: disk,
+            directory: directories.logs,
+            lastZxid: recovery.lastZxid,
+            options: TxnLogOptions(
+                preallocationBytes: settings.preallocationBytes,
+                reserveBytes: settings.reserveBytes,
+                lastBytes: Int64(settings.lastLogBytes)
+            )
+        )
+        purge = Purge(
+            disk: disk,
+            directories: directories,
+            gzip: NoGzip(),
+            retain: settings.retainedSnapshots,
+            maxBufferBytes: settings.maximumRecordBytes
+        )
+        try log.prepare()
+        reportedSpace = log.space
+    }
+
+    static func recoveryOptions(_ settings: SimulatedSettings, _ planted: PlantedFault?) -> RecoveryOptions {
+        var options = RecoveryOptions()
+        options.limits = ReadingLimits(
+            maxBufferBytes: settings.maximumRecordBytes,
+            extendedTypes: settings.core.extendedTypes
+        )
+        options.comparesDigests = settings.core.digestEnabled
+        options.forcesSync = planted != .recoveredUnsynced
+        return options
+    }
+
+    /// A fresh directory needs a snapshot before its first log record.
+    private static func writeFirst(
+        _ writer: inout SnapshotWriter<SimulatedDisk, NoGzip>,
+        of core: inout ServerCore,
+        _ settings: SimulatedSettings
+    ) throws(StorageError) {
+        let head = core.beginSnapshot()
+        var nodes = JuteWriter()
+        while core.continueSnapshot(maxBytes: 1 << 16, into: &nodes) {}
+        try writer.begin(zxid: head.zxid, sessions: head.sessions, acls: head.acls)
+        try nodes.withBytes { (bytes) throws(StorageError) in try writer.append(nodes: bytes) }
+        try writer.finish(digest: head.digest, lastProcessed: settings.writesLastProcessed)
+    }
+
+    /// Lets clients in.
+    package func begin(at now: Now) {
+        setLogRoom(log.space, log.availableBytes, at: now)
+        core.start(lastZxid: recovery.lastZxid, at: now, into: &output)
+        if recovery.replayedCount > 0 { beginSnapshot(at: now) }
+        isPurging = recovery.allowsPurge
+        endTurn(at: now)
+    }
+
+    /// The tree and the sessions as they are applied. Not while a snapshot is under way.
+    package func picture() throws(RestoreError) -> NaiveTree {
+        let head = core.beginSnapshot()
+        var nodes = JuteWriter()
+        while core.continueSnapshot(maxBytes: 1 << 16, into: &nodes) {}
+        return try nodes.withBytes { (bytes) throws(RestoreError) in try NaiveTree(head, encodedNodes: bytes) }
+    }
+
+    // MARK: - The loop
+
+    package func accept(_ address: String, at now: Now) -> ConnectionID {
+        core.accept(PeerAddress(text: address, port: 1), at: now)
+    }
+
+    package func receive(_ frame: [UInt8], from connection: ConnectionID, at now: Now) {
+        frame.withUnsafeBytes { core.receive($0, from: connection, at: now, into: &output) }
+    }
+
+    package func disconnected(_ connection: ConnectionID, at now: Now) {
+        core.closed(connection, at: now, into: &output)
+    }
+
+    package func advance(to now: Now) {
+        core.advance(to: now, into: &output)
+    }
+
+    /// Whether as many bytes wait for the disk as may: then writes wait with their connections.
+    package var isLogBehind: Bool { unstoredBytes + output.logBytes.count >= settings.maximumUnstoredBytes }
+
+    /// Carries out what the core wants done.
+    package func endTurn(at now: Now) {
+        while !output.isEmpty {
+            if !output.log.isEmpty || output.isSnapshotDue { submit(at: now) }
+            output.clientBytes.withBytes { bytes in
+                for action in output.clients {
+                    switch action {
+                    case .send(let id, let range): split(bytes[range], to: id)
+                    case .close(let id): deliveries.append(.close(id))
+                    }
+                }
+            }
+            for note in output.notes where note.level == .error && !note.message.contains("disk") {
+                complaints.append(note.message)
+            }
+            for note in output.notes where note.message.hasPrefix("removing ephemerals") {
+                complaints.append(note.message)
+            }
+            let isSnapshotDue = output.isSnapshotDue
+            output.reset()
+            if isSnapshotDue { beginSnapshot(at: now) }
+        }
+    }
+
+    private func submit(at now: Now) {
+        let bytes = output.logBytes.copy()
+        let batch = Batch(bytes: bytes, records: output.log, rollsAfter: output.isSnapshotDue)
+        for record in batch.records {
+            let txn = bytes.withUnsafeBytes { try? Txn(payload: UnsafeRawBufferPointer(rebasing: $0[record.range])) }
+            if let txn { submitted.append(txn) } else { complaints.append("a record that cannot be read") }
+        }
+        unstoredBytes += batch.storedBytes
+        batches.append(batch)
+        if planted == .replyBeforeSync, let last = batch.records.last {
+            reports.append(LogReport(durable: last.zxid, space: log.space, availableBytes: log.availableBytes))
+        }
+    }
+
+    private func split(_ bytes: Slice<UnsafeRawBufferPointer>, to id: ConnectionID) {
+        var rest = UnsafeRawBufferPointer(rebasing: bytes)
+        while rest.count >= 4 {
+            let length = Int(Int32(bigEndian: rest.loadUnaligned(as: Int32.self)))
+            deliveries.append(.frame(id, [UInt8](rest[4..<4 + length])))
+            rest = UnsafeRawBufferPointer(rebasing: rest[(4 + length)...])
+        }
+    }
+
+    /// Takes the oldest report of the log thread.
+    package func takeLogReport(at now: Now) {
+        guard !reports.isEmpty else { return }
+        let report = reports.removeFirst()
+        unstoredBytes -= report.storedBytes
+        setLogRoom(report.space, report.availableBytes, at: now)
+        core.durable(upTo: report.durable, at: now, into: &output)
+    }
+
+    private func setLogRoom(_ space: LogSpace, _ availableBytes: Int64, at now: Now) {
+        if space != .ok { counts.wasSpaceLow = true }
+        if space == .exhausted { counts.wasSpaceExhausted = true }
+        if planted == .fullDiskIgnored { return }
+        let room: LogRoom =
+            switch space {
+            case .ok: .plenty
+            case .exhausted: .exhausted
+            case .low:
+                availableBytes - Int64(unstoredBytes)
+                    < Int64(settings.lastLogBytes + SimulatedServer.sessionEndBytes * core.sessionCount)
+                    ? .exhausted : .low
+            }
+        core.setLogRoom(room, at: now, into: &output)
+    }
+
+    // MARK: - The log thread
+
+    package var hasLogWork: Bool { !batches.isEmpty }
+    package var hasLogReports: Bool { !reports.isEmpty }
+
+    /// Takes everything that waits, and flushes.
+    package func stepLog(at now: Now) throws(StorageError) {
+        let taken = batches
+        batches = []
+        var storedBytes = 0
+        for batch in taken {
+            batch.bytes.withUnsafeBytes { bytes in
+                for record in batch.records {
+                    log.append(UnsafeRawBufferPointer(rebasing: bytes[record.range]), zxid: record.zxid)
+                }
+            }
+            storedBytes += batch.storedBytes
+            guard batch.rollsAfter else { continue }
+            try flush(storedBytes, at: now)
+            storedBytes = 0
+            isRollDue = true
+            try rollIfDue(at: now)
+        }
+        if storedBytes > 0 { try flush(storedBytes, at: now) }
+        if reportedSpace != .ok { try lookForSpace(at: now) }
+    }
+
+    private func flush(_ storedBytes: Int, at now: Now) throws(StorageError) {
+        try log.flush()
+        counts.flushes += 1
+        isMarkOpen = true
+        if log.statistics.bytes - bytesAtRoll >= settings.maximumLogBytes { isRollDue = true }
+        try rollIfDue(at: now)
+        reportedSpace = log.space
+        report(storedBytes)
+    }
+
+    private func report(_ storedBytes: Int = 0) {
+        reports.append(
+            LogReport(
+                durable: log.durableZxid,
+                space: log.space,
+                availableBytes: log.availableBytes,
+                storedBytes: storedBytes
+            )
+        )
+    }
+
+    private func rollIfDue(at now: Now) throws(StorageError) {
+        guard isRollDue, now.monotonicMicroseconds >= nextRollMicroseconds else { return }
+        if try log.roll() {
+            counts.rolls += 1
+            bytesAtRoll = log.statistics.bytes
+            isRollDue = false
+            nextRollMicroseconds = 0
+        } else {
+            counts.rollsRefused += 1
+            nextRollMicroseconds = now.monotonicMicroseconds + 10_000_000
+        }
+    }
+
+    private func lookForSpace(at now: Now) throws(StorageError) {
+        guard now.monotonicMicroseconds - lookedForSpaceMicroseconds >= 1_000_000 else { return }
+        lookedForSpaceMicroseconds = now.monotonicMicroseconds
+        let space = try log.retryAllocation()
+        guard space != reportedSpace else { return }
+        reportedSpace = space
+        if space == .ok { nextRollMicroseconds = 0 }
+        report()
+    }
+
+    /// Nothing was written for a while.
+    package func noteSilence() throws(StorageError) {
+        guard isMarkOpen, batches.isEmpty else { return }
+        try log.sealMark()
+        isMarkOpen = false
+    }
+
+    /// Ends the process in order. Nothing may be called afterwards.
+    package func close() throws(StorageError) {
+        if isWritingSnapshot { snapshots.abandon() }
+        try log.close()
+    }
+
+    // MARK: - Snapshots and purge
+
+    package var isSnapshotUnderWay: Bool { snapshotHead != nil }
+    package var isPurgeUnderWay: Bool { isPurging }
+    /// A log has ended, and the next has not begun.
+    package var isBetweenLogs: Bool { counts.rolls > 0 && log.fileBytes == 0 }
+
+    /// Begins one, unless one is under way or has failed a moment ago.
+    package func beginSnapshot(at now: Now) {
+        guard snapshotHead == nil, now.monotonicMicroseconds >= nextSnapshotMicroseconds else { return }
+        let head = core.beginSnapshot()
+        snapshotHead = head
+        isSnapshotEncoded = false
+        orders.append(.begin(head))
+    }
+
+    /// Encodes the next nodes: the loop's part.
+    package func encodeSnapshot() {
+        guard let head = snapshotHead, !isSnapshotEncoded else { return }
+        var nodes = JuteWriter()
+        isSnapshotEncoded = !core.continueSnapshot(maxBytes: settings.snapshotChunkBytes, into: &nodes)
+        orders.append(.append(nodes.copy()))
+        if isSnapshotEncoded { orders.append(.finish(digest: head.digest)) }
+    }
+
+    /// Carries out the next order, or the next piece of a purge: the thread's part. It survives every error but the loss
+    /// of power.
+    package func stepSnapshots(at now: Now) {
+        guard !orders.isEmpty else { return stepPurge() }
+        isPurging = false
+        let order = orders.removeFirst()
+        do throws(StorageError) {
+            switch order {
+            case .begin(let head):
+                isWritingSnapshot = true
+                try snapshots.begin(zxid: head.zxid, sessions: head.sessions, acls: head.acls)
+            case .append(let nodes):
+                guard isWritingSnapshot else { return }
+                try nodes.withUnsafeBufferPointer { (bytes) throws(StorageError) in
+                    try snapshots.append(nodes: UnsafeRawBufferPointer(bytes))
+                }
+            case .finish(let digest):
+                guard isWritingSnapshot else { return }
+                try snapshots.finish(digest: digest, lastProcessed: settings.writesLastProcessed)
+                isWritingSnapshot = false
+                snapshotHead = nil
+                counts.snapshots += 1
+                isPurging = true
+                purge.restart()
+            }
+        } catch {
+            snapshots.abandon()
+            isWritingSnapshot = false
+            snapshotHead = nil
+            orders = []
+            core.abandonSnapshot()
+            counts.snapshotsFailed += 1
+            nextSnapshotMicroseconds = now.monotonicMicroseconds + 60_000_000
+        }
+    }
+
+    private func stepPurge() {
+        guard isPurging else { return }
+        do throws(StorageError) {
+            let before = purge.report.removed.count
+            isPurging = try purge.step() == .more
+            counts.filesPurged += max(purge.report.removed.count - before, 0)
+            if !isPurging, planted == .purgeOfNeededLog { removeOlderLogs() }
+        } catch {
+            isPurging = false
+        }
+    }
+
+    /// The planted mistake: a log is taken for older than a snapshot by its name alone.
+    private func removeOlderLogs() {
+        let newest = disk.files(in: directories.snapshots).keys.compactMap { FileNames.snapshotZxid($0)?.zxid }.max()
+        guard let newest else { return }
+        for name in disk.files(in: directories.logs).keys.sorted() {
+            guard let zxid = FileNames.logZxid(name), zxid < newest else { continue }
+            try? disk.remove(FileNames.join(directories.logs, name))
+        }
+    }
+}

@@ -1,0 +1,61 @@
+import ArgumentParser
+import AviarySimulation
+
+/// `aviary-sim crash`.
+struct Crash: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Crash one server again and again, and hold what it recovers against what its clients were told.",
+        discussion: """
+            Each seed is one workload over several lives of a server, every life ended by a crash: power cut in any disk \
+            call, a process killed, a sync that fails, a full disk, bits turned. docs/design/simulation.md says what is \
+            simulated and what is checked. Ends with 1 after a violation.
+            """
+    )
+
+    @Option(help: "How many seeds to run.")
+    var seeds = 1000
+
+    @Option(help: "The first of them; the others follow it.")
+    var first: UInt64 = 1
+
+    @Option(help: "How many to run at once.")
+    var jobs = 1
+
+    @Option(help: ArgumentHelp("Build a mistake in, and see whether it is found.", valueName: "name"))
+    var fault: PlantedFault?
+
+    @Flag(help: "Crash the first life at each of its disk calls in turn, with all three kinds of loss.")
+    var everyCall = false
+
+    @Flag(help: "Tell what happens in each life.")
+    var tell = false
+
+    func validate() throws {
+        guard seeds > 0 else { throw ValidationError("--seeds has to be above 0.") }
+        guard (1...64).contains(jobs) else { throw ValidationError("--jobs has to be from 1 to 64.") }
+    }
+
+    func run() async throws {
+        let progress = Progress(total: seeds)
+        await withTaskGroup(of: Void.self) { group in
+            for job in 0..<jobs {
+                group.addTask {
+                    for number in stride(from: job, to: seeds, by: jobs) {
+                        if progress.isOver { return }
+                        progress.finished(run(seed: first &+ UInt64(number)))
+                    }
+                }
+            }
+        }
+        if progress.report() { throw ExitCode(1) }
+    }
+
+    private func run(seed: UInt64) -> SeedResult {
+        guard everyCall else {
+            return CrashRun.result(of: seed, planted: fault, narrator: tell ? { print($0) } : nil)
+        }
+        return CrashRun.resultOfEveryCall(of: seed, planted: fault)
+    }
+}
+
+extension PlantedFault: ExpressibleByArgument {}
