@@ -80,9 +80,11 @@ package struct DataDirectories: Sendable, Hashable {
 
     /// Makes a folder and those it is in; each is on disk before the next.
     private static func make<D: Disk>(_ path: String, on disk: D, creates: Bool) throws(StorageError) {
-        let missing = try missingFolders(path, on: disk)
+        let (existing, missing) = try folders(path, on: disk)
         guard missing.isEmpty || creates else { throw .missingDirectory(path: path) }
         do {
+            // A server that was killed may have made this one and not have come to its sync.
+            if let existing { try syncName(of: existing, on: disk) }
             for folder in missing {
                 try disk.makeDirectory(String(folder))
                 try disk.sync(directory: directory(of: folder))
@@ -92,8 +94,22 @@ package struct DataDirectories: Sendable, Hashable {
         }
     }
 
-    /// - Returns: outermost first.
-    private static func missingFolders<D: Disk>(_ path: String, on disk: D) throws(StorageError) -> [Substring] {
+    /// Makes the name of a folder stable. It may be somebody else's folder that it is in, which this user cannot read; then
+    /// it is that user's business too.
+    private static func syncName<D: Disk>(of folder: Substring, on disk: D) throws(DiskError) {
+        do {
+            try disk.sync(directory: directory(of: folder))
+        } catch {
+            guard error.reason == .permissionDenied else { throw error }
+        }
+    }
+
+    /// - Returns: of the folders that `path` leads through the innermost that is there, and those that are missing, the
+    ///   outermost first.
+    private static func folders<D: Disk>(
+        _ path: String,
+        on disk: D
+    ) throws(StorageError) -> (existing: Substring?, missing: [Substring]) {
         var missing: [Substring] = []
         var folder = path[...]
         while !folder.isEmpty {
@@ -101,12 +117,12 @@ package struct DataDirectories: Sendable, Hashable {
             do { entry = try disk.entry(at: String(folder)) } catch { throw .disk(error) }
             if let entry {
                 guard entry.isDirectory else { throw .notADirectory(path: String(folder)) }
-                break
+                return (folder, missing.reversed())
             }
             missing.append(folder)
             folder = folder.lastIndex(of: "/").map { folder[..<$0] } ?? ""
         }
-        return missing.reversed()
+        return (nil, missing.reversed())
     }
 
     private static func directory(of path: Substring) -> String {

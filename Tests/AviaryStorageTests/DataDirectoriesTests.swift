@@ -27,6 +27,29 @@ struct DataDirectoriesTests {
         #expect(try disk.entry(at: "other/log/version-2")?.isDirectory == true)
     }
 
+    @Test("A folder that a killed server has made survives a power failure once another one serves from it")
+    func madeByKilledServer() throws {
+        for call in 0..<8 {
+            let disk = SimulatedDisk()
+            var directories = DataDirectories(data: "data", log: "log")
+            disk.cutPower(after: call)
+            #expect(throws: StorageError.self) { try directories.open(on: disk, creates: true, owner: "pid 1") }
+            disk.restart(.processOnly)
+            _ = try directories.open(on: disk, creates: true, owner: "pid 2")
+            disk.restart(.everythingUnsynced)
+            for path in ["data/version-2", "log/version-2"] {
+                #expect(try disk.entry(at: path)?.isDirectory == true, "\(path) after \(call) calls")
+            }
+        }
+    }
+
+    @Test("A parent that this user cannot read does not keep the server from starting")
+    func unreadableParent() throws {
+        disk.makeStableDirectory("home/data")
+        disk.setFault { $0.kind == .syncDirectory && $0.path == "home" ? .refuse(.permissionDenied) : nil }
+        _ = try open("home/data")
+    }
+
     @Test("With autocreate off a missing folder is an error, one that is there is not")
     func withoutCreating() throws {
         let error = try #require(throws: StorageError.self) { try open("data", creates: false) }
