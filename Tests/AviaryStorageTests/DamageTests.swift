@@ -456,6 +456,52 @@ struct DurableMarkTests {
         #expect(try recover(disk, into: &tree).lastZxid == Zxid(40))
     }
 
+    @Test("The zeros that every record begins with are no lost sector", arguments: 1...4)
+    func rotBehindBoundary(_ gap: Int) throws {
+        // The last group begins so many bytes in front of a sector, with the zeros of a checksum.
+        var history = History()
+        history.create("/n")
+        let empty = FileBytes.log(history.records, padding: 0).count
+        history = History()
+        history.create("/n", String(repeating: "d", count: 512 - gap - empty % 512))
+        #expect(FileBytes.log(history.records, padding: 0).count % 512 == 512 - gap)
+        history.create("/last", "acknowledged")
+        let disk = SimulatedDisk.empty()
+        try disk.writeSnapshot(History().tree, zxid: .zero)
+        var log = DurableMarkTests.writer(disk)
+        for group in [1...1, 2...2] as [ClosedRange<Int64>] {
+            log.append(history.records(group))
+            try log.flush()
+        }
+        disk.restart(.everythingUnsynced)
+        let start = FileBytes.offset(of: 2, in: history.records)
+        disk.flipBit(path, offset: start + 60)
+        var tree = NaiveTree()
+        let error = #expect(throws: StorageError.self) { try recover(disk, into: &tree) }
+        guard case .damagedLog(let damage) = error else { return }
+        #expect(damage.offset == Int64(start))
+        #expect(damage.lastGoodZxid == Zxid(1))
+    }
+
+    @Test("A group whose end was never written is torn, also where the write stopped inside of a sector")
+    func shortWrite() throws {
+        for count in stride(from: 1, to: offset(13) - offset(9), by: 3) {
+            let disk = SimulatedDisk.empty()
+            try disk.writeSnapshot(History().tree, zxid: .zero)
+            var log = DurableMarkTests.writer(disk)
+            log.append(history.records(1...8))
+            try log.flush()
+            log.append(history.records(9...12))
+            disk.fail(.write, after: 1, with: .writeOnly(bytes: count, .inputOutput))
+            #expect(throws: StorageError.self) { try log.flush() }
+            disk.restart(.processOnly)
+            var tree = NaiveTree()
+            let report = try recover(disk, into: &tree)
+            #expect((8...11).contains(report.lastZxid.rawValue), "\(count)")
+            #expect(tree.difference(from: history.tree(at: report.lastZxid)) == nil)
+        }
+    }
+
     @Test("In the first group of a log every bad record is damage: the name comes after the sync")
     func firstGroup() throws {
         let disk = SimulatedDisk.empty()

@@ -77,6 +77,10 @@ struct LogTail<D: Disk> {
         let next = try firstRecord(from: end.offset + 1) ?? mark.groupEnd
         let recordEnd = min(end.offset + length + Int64(TxnLogFormat.recordOverhead), next, mark.groupEnd)
         guard recordEnd <= size else { return true }
+        // Every group ends with a letter. Where that is missing, the group was not written to its end: a write can also
+        // stop in the middle of a sector, when the system refuses the rest of it.
+        var last: [UInt8] = [0]
+        guard try read(&last, at: mark.groupEnd - 1) == 1, last[0] != 0 else { return true }
         var start = end.offset / TxnLogFormat.sectorSize * TxnLogFormat.sectorSize
         while start < recordEnd {
             let from = max(start, mark.synced)
@@ -86,7 +90,9 @@ struct LogTail<D: Disk> {
                 count: Int(min(start + TxnLogFormat.sectorSize, mark.groupEnd) - from)
             )
             _ = try read(&sector, at: from)
-            if sector.allSatisfy({ $0 == 0 }) { return true }
+            // A record begins with four zeros, the upper half of its checksum's field: alone they tell nothing.
+            let isTelling = from + Int64(sector.count) > end.offset + 4
+            if isTelling, sector.allSatisfy({ $0 == 0 }) { return true }
             start += TxnLogFormat.sectorSize
         }
         return false
