@@ -19,7 +19,9 @@ import needs  # noqa: E402
 import sanitize  # noqa: E402
 from harness import BINARY, ROOT  # noqa: E402
 
-PURE_TESTS = ["ZooKeeperProtocolTests", "AviaryStorageTests", "AviaryCoreTests", "TidyTests"]
+PURE_TESTS = [
+    "ZooKeeperProtocolTests", "AviaryStorageTests", "AviaryCoreTests", "AviarySimulationTests", "TidyTests",
+]
 CLIENTS = os.path.join(ROOT, "Tests", "Clients")
 FUZZ_SECONDS = 3
 
