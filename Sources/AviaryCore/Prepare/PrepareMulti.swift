@@ -18,46 +18,53 @@ struct MultiRefusal: Error {
 }
 
 extension ServerCore {
-    /// All parts in order, each against the state that the earlier ones leave; all of them or none.
+    /// All parts in order, each against the state that the earlier ones leave; all of them or none
+    /// (docs/protocol/client-protocol.md section 9).
     ///
     /// A failed multi is a transaction too: the parts before the failing one as they would have been, its code, and −2
     /// for the rest (docs/protocol/quorum-protocol.md section 17.1).
-    mutating func prepareMulti(_ parts: [MultiPart], _ context: PrepareContext) throws(MultiRefusal) -> TxnBody {
+    mutating func prepareMulti(
+        _ reader: inout JuteReader,
+        _ context: PrepareContext
+    ) throws(MultiRefusal) -> TxnBody {
         pending.beginMulti()
         let ephemeralsBefore = context.session?.pendingEphemerals.count ?? 0
         var bodies: [TxnBody] = []
-        bodies.reserveCapacity(parts.count)
         var targets: [Target] = []
-        targets.reserveCapacity(parts.count)
         var failure: ErrorCode?
-        for part in parts {
+        do throws(MultiRefusal) {
+            while let part = try nextPart(&reader) {
+                if failure != nil {
+                    bodies.append(.error(.runtimeInconsistency))
+                    continue
+                }
+                do {
+                    target = Target()
+                    bodies.append(try prepare(part, context))
+                    targets.append(target)
+                } catch {
+                    failure = error
+                    bodies.append(.error(error))
+                }
+            }
+            // A null ACL id refuses the whole list, not its part; and a record that cannot be read back must not be
+            // written.
+            let body = TxnBody.multi(bodies)
+            if failure == .marshallingError || body.encodedSize + 256 > options.maxBufferBytes {
+                throw MultiRefusal(code: .marshallingError)
+            }
+            target = Target()
             if failure != nil {
-                bodies.append(.error(.runtimeInconsistency))
-                continue
+                undoMulti(ephemeralsBefore, context)
+            } else {
+                pending.keepMulti(lists: &tree.accessLists)
+                partTargets = targets
             }
-            do {
-                target = Target()
-                bodies.append(try prepare(part, context))
-                targets.append(target)
-            } catch {
-                failure = error
-                bodies.append(.error(error))
-            }
-        }
-        // A null ACL id refuses the whole list, not its part; and a record that cannot be read back must not be written.
-        let body = TxnBody.multi(bodies)
-        if failure == .marshallingError || body.encodedSize + 256 > options.maxBufferBytes {
+            return body
+        } catch {
             undoMulti(ephemeralsBefore, context)
-            throw MultiRefusal(code: .marshallingError)
+            throw error
         }
-        target = Target()
-        if failure != nil {
-            undoMulti(ephemeralsBefore, context)
-        } else {
-            pending.keepMulti(lists: &tree.accessLists)
-            partTargets = targets
-        }
-        return body
     }
 
     private mutating func prepare(_ part: MultiPart, _ context: PrepareContext) throws(ErrorCode) -> TxnBody {
@@ -76,15 +83,11 @@ extension ServerCore {
         context.session?.pendingEphemerals.removeLast(downTo: ephemeralsBefore)
     }
 
-    /// Reads the parts; what may not be in a list refuses it whole (docs/protocol/client-protocol.md section 9).
-    func multiParts(_ reader: inout JuteReader) throws(MultiRefusal) -> [MultiPart] {
-        var parts: [MultiPart] = []
+    /// Reads a part; nil behind the last. What may not be in a list refuses it whole.
+    private func nextPart(_ reader: inout JuteReader) throws(MultiRefusal) -> MultiPart? {
         do {
-            while true {
-                let header = try MultiHeader(from: &reader)
-                if header.isDone { return parts }
-                parts.append(try multiPart(type: header.type, &reader))
-            }
+            let header = try MultiHeader(from: &reader)
+            return header.isDone ? nil : try multiPart(type: header.type, &reader)
         } catch let refusal as MultiRefusal {
             throw refusal
         } catch {

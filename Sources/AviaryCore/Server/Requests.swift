@@ -277,7 +277,7 @@ extension ServerCore {
             case .delete: return try prepareDelete(try DeleteRequest(from: &reader), context)
             case .setData: return try prepareSetData(try SetDataRequest(from: &reader), context)
             case .setACL: return try prepareSetACL(try SetACLRequest(from: &reader), context)
-            case .multi: return try prepareMulti(try multiParts(&reader), context)
+            case .multi: return try prepareMulti(&reader, context)
             case .reconfig:
                 _ = try ReconfigRequest(from: &reader)
                 throw prepareReconfig()
