@@ -242,7 +242,7 @@ extension ServerCore {
         into output: inout Output
     ) -> ErrorCode {
         let start = output.clientBytes.count
-        guard let parts = multiReadParts(reader) else { return .marshallingError }
+        guard let parts = multiReadParts(reader), !isTooMuch(parts) else { return .marshallingError }
         for (operation, path) in parts {
             // A list of writes, or a null path: the results so far stand in the reply.
             guard operation == .getData || operation == .getChildren, let path else {
@@ -272,6 +272,24 @@ extension ServerCore {
         }
         MultiHeader.writeEnd(to: &output.clientBytes)
         return .ok
+    }
+
+    /// Whether the answer to many reads is longer than it may be, by what is known without making it: to build megabytes
+    /// and throw them away would keep everybody waiting.
+    private func isTooMuch(_ parts: [(operation: Operation, path: UnsafeRawBufferPointer?)]) -> Bool {
+        guard parts.count > 16 else { return false }
+        var bytes = 0
+        for part in parts {
+            guard let path = part.path else { return false }
+            let handle = tree.find(path)
+            guard handle != none else { continue }
+            // Each child has a length and one byte at least.
+            bytes +=
+                part.operation == .getData
+                ? Int(max(tree.nodes[handle].dataLength, 0)) : Int(tree.nodes[handle].childCount) * 5
+            guard bytes <= options.maxReplyBytes else { return true }
+        }
+        return false
     }
 
     private func writeFailure(_ code: ErrorCode, to writer: inout JuteWriter) {
