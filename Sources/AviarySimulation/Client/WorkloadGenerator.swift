@@ -5,8 +5,16 @@ package struct WorkloadGenerator {
     private var random: SeededGenerator
     /// Nodes may hold whole sectors of zeros, which look like what never reached the disk.
     private let hasZeros: Bool
-    /// Records over many sectors are frequent.
-    private let isBulky: Bool
+    private let size: Size
+
+    package enum Size: Sendable {
+        /// Most records fit into one sector.
+        case small
+        /// Records over many sectors are frequent.
+        case bulky
+        /// A few records make a group that is written past the page cache.
+        case huge
+    }
 
     /// Made first in every life, and never deleted: sequence numbers are counted per parent.
     package static let lastingPaths = ["/q", "/s"]
@@ -14,9 +22,9 @@ package struct WorkloadGenerator {
     private static let names = ["x", "y", "z", "w"]
     package static let users = ["u1:p", "u2:p"]
 
-    package init(_ random: SeededGenerator, hasZeros: Bool, isBulky: Bool) {
+    package init(_ random: SeededGenerator, hasZeros: Bool, size: Size) {
         self.random = random
-        self.isBulky = isBulky
+        self.size = size
         self.hasZeros = hasZeros
     }
 
@@ -44,7 +52,8 @@ package struct WorkloadGenerator {
         case 0: return nil
         case 1: return []
         case 2, 3: return bytes(300 + random.below(2200))
-        case 4..<8 where isBulky: return bytes(200 + random.below(1500))
+        case 4..<8 where size == .bulky: return bytes(200 + random.below(1500))
+        case 4..<8 where size == .huge: return bytes(10_000 + random.below(30_000))
         case 8 where hasZeros: return [UInt8](repeating: 0, count: 500 + random.below(1600))
         default: return bytes(random.below(60))
         }

@@ -20,6 +20,7 @@ package struct CrashCounts: Sendable {
         case startsRefusedByFault = "starts refused by a failed call"
         case snapshotsFailed = "snapshots given up"
         case snapshots = "snapshots written"
+        case largeGroups = "groups of 64 KiB and more"
         case rolls = "logs rolled"
         case rollsRefused = "rolls put off, disk full"
         case filesPurged = "files purged"

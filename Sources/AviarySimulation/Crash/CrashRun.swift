@@ -48,17 +48,23 @@ package final class CrashRun {
         random = SeededGenerator(seed: seed)
         disk = SimulatedDisk(seed: random.next())
         let hasZeros = random.oneIn(4)
-        workload = WorkloadGenerator(random.fork(), hasZeros: hasZeros, isBulky: random.oneIn(3))
+        hasFullDisk = random.oneIn(4) && plan == .random
+        let isBulky = random.oneIn(hasFullDisk ? 2 : 3)
+        let size: WorkloadGenerator.Size = random.oneIn(24) ? .huge : isBulky ? .bulky : .small
+        workload = WorkloadGenerator(random.fork(), hasZeros: hasZeros, size: size)
         // A whole sector of zeros in the last group cannot be told from one that is lost: docs/design/storage.md.
         hasFlips = !hasZeros && plan == .random
-        hasFullDisk = random.oneIn(4) && plan == .random
         isDiskSlow = random.oneIn(2)
         lives = plan == .random ? 2 + random.below(3) : 1
-        settings = CrashRun.settings(&random, hasFullDisk: hasFullDisk)
+        settings = CrashRun.settings(&random, hasFullDisk: hasFullDisk, size)
         setLies()
     }
 
-    private static func settings(_ random: inout SeededGenerator, hasFullDisk: Bool) -> SimulatedSettings {
+    private static func settings(
+        _ random: inout SeededGenerator,
+        hasFullDisk: Bool,
+        _ size: WorkloadGenerator.Size
+    ) -> SimulatedSettings {
         var core = CoreOptions(passwordDigest: { Array($0.reversed()) })
         core.tickTimeMilliseconds = 1000
         core.minSessionTimeoutMilliseconds = 2000
@@ -75,6 +81,11 @@ package final class CrashRun {
         if random.oneIn(4) { settings.maximumLogBytes = 1500 }
         // A large reserve is met early.
         if hasFullDisk, random.oneIn(2) { settings.maximumRecordBytes = 28 << 10 }
+        if size == .huge {
+            settings.maximumUnstoredBytes = 200 << 10
+            settings.maximumRecordBytes = 256 << 10
+            settings.snapshotChunkBytes = 20_000
+        }
         return settings
     }
 
@@ -158,9 +169,14 @@ package final class CrashRun {
             let count = random.below(random.pick([15, 60, 200]))
             disk.cutPower(after: count)
             faults.append("power cut at call \(count)")
-        case 5..<8:
+        case 5, 6:
+            // What tears a group: it is written, and not yet synced. An open file keeps the name that it was opened by.
+            let count = random.below(random.pick([4, 20]))
+            disk.cutPower(at: .sync, on: FileNames.spareLog, after: count)
+            faults.append("power cut at sync \(count) of a log")
+        case 7, 8:
             let kind = random.pick(
-                [.sync, .sync, .sync, .write, .rename, .syncDirectory, .remove, .truncate, .allocate, .open]
+                [.sync, .sync, .write, .rename, .syncDirectory, .remove, .truncate, .allocate, .open]
                     as [DiskError.Operation]
             )
             let count = random.below(kind == .sync || kind == .write ? 24 : 4)
@@ -253,7 +269,7 @@ package final class CrashRun {
         if clients.isEmpty {
             clients = ["10.0.0.1", "10.0.0.2", "192.0.2.7", "10.0.0.3"].map { SimulatedClient(address: $0) }
         }
-        for _ in 0..<(plan == .random ? 40 + random.below(100) : 70) {
+        for _ in 0..<(plan == .random ? 40 + random.below(hasFullDisk ? 200 : 100) : 70) {
             guard let server, disk.hasPower else { return }
             do throws(StorageError) { try step(server) } catch { return try ended(by: error) }
             if !random.oneIn(3) { server.endTurn(at: now) }
@@ -434,6 +450,7 @@ package final class CrashRun {
         counts[.snapshots] += server.counts.snapshots
         counts[.snapshotsFailed] += server.counts.snapshotsFailed
         counts[.rolls] += server.counts.rolls
+        counts[.largeGroups] += server.counts.largeFlushes
         counts[.rollsRefused] += server.counts.rollsRefused
         counts[.filesPurged] += server.counts.filesPurged
         if server.counts.wasSpaceLow { counts[.spaceLow] += 1 }

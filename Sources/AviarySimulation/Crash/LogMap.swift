@@ -71,7 +71,7 @@ package struct LogMap {
         var offset = 16
         while offset + 45 <= bytes.count {
             let length = Int(number(bytes, at: offset + 8, count: 4))
-            guard length >= 32, length < 1 << 13, body(offset..<offset + 13 + length) else { return }
+            guard length >= 32, length < 1 << 18, body(offset..<offset + 13 + length) else { return }
             offset += 13 + length
         }
     }

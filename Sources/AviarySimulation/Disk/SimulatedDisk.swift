@@ -126,8 +126,10 @@ package final class SimulatedDisk: Disk {
     }
 
     /// Lets the power fail at the call of a kind that comes after `count` others of it.
-    package func cutPower(at kind: DiskError.Operation, after count: Int) {
-        state.withLock { $0.powerCut = SimulatedDiskState.PowerCut(kind: kind, left: count) }
+    ///
+    /// - Parameter place: counts only calls on files whose paths hold this.
+    package func cutPower(at kind: DiskError.Operation, on place: String? = nil, after count: Int) {
+        state.withLock { $0.powerCut = SimulatedDiskState.PowerCut(kind: kind, place: place, left: count) }
     }
 
     /// False once the power has failed, until `restart`.

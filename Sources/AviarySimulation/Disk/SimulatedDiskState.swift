@@ -67,7 +67,13 @@ struct SimulatedDiskState: Sendable {
     /// Where the power goes: at a call that changes something, of one kind or of any.
     struct PowerCut: Sendable {
         var kind: DiskError.Operation?
+        /// Only at files whose paths hold this.
+        var place: String?
         var left: Int
+
+        func concerns(_ operation: SimulatedDisk.Operation) -> Bool {
+            (kind == nil || kind == operation.kind) && (place.map { operation.path.contains($0) } ?? true)
+        }
     }
 
     /// A fault that comes once.
@@ -163,7 +169,7 @@ struct SimulatedDiskState: Sendable {
         _ operation: SimulatedDisk.Operation,
         changes: Bool
     ) throws(DiskError) -> SimulatedDisk.Fault? {
-        if changes, let cut = powerCut, cut.kind == nil || cut.kind == operation.kind {
+        if changes, let cut = powerCut, cut.concerns(operation) {
             if cut.left == 0 { hasPower = false }
             powerCut?.left = max(cut.left - 1, 0)
         }

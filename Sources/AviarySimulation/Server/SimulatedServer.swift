@@ -76,6 +76,8 @@ package final class SimulatedServer {
 
     package struct Counts: Sendable {
         package var flushes = 0
+        /// Of groups that are written past the page cache.
+        package var largeFlushes = 0
         package var rolls = 0
         package var rollsRefused = 0
         package var snapshots = 0
@@ -333,8 +335,10 @@ package final class SimulatedServer {
     }
 
     private func flush(_ storedBytes: Int, at now: Now) throws(StorageError) {
+        let before = log.statistics.bytes
         try log.flush()
         counts.flushes += 1
+        if log.statistics.bytes - before >= 64 << 10 { counts.largeFlushes += 1 }
         isMarkOpen = true
         if log.statistics.bytes - bytesAtRoll >= settings.maximumLogBytes { isRollDue = true }
         try rollIfDue(at: now)
