@@ -14,7 +14,6 @@ package struct CrashCounts: Sendable {
         case writesLost = "crashes that lost transactions nobody knew of"
         case writesKept = "crashes that kept transactions nobody knew of"
         case tailsCut = "torn tails cut"
-        case emptyLogsRemoved = "logs without a whole record removed"
         case faults = "disk calls that failed"
         case serversEndedByFault = "servers ended by a failed call"
         case startsRefusedByFault = "starts refused by a failed call"

@@ -234,7 +234,6 @@ package final class CrashRun {
     private func serve(_ started: SimulatedServer) throws(Violation) {
         server = started
         if started.recovery.tailCut != nil { counts[.tailsCut] += 1 }
-        counts[.emptyLogsRemoved] += started.recovery.removedLogs.count
         started.begin(at: now)
         try takeResults()
     }
