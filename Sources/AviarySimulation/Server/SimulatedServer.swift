@@ -11,8 +11,9 @@ package struct SimulatedSettings: Sendable {
     package var maximumUnstoredBytes = 8 << 10
     /// Reserved bytes of a full disk below which nothing more is written.
     package var lastLogBytes = 8 << 10
-    /// The longest record.
-    package var maximumRecordBytes = 8 << 10
+    /// The longest record that is read: above what the largest multi of the workload makes, as no frame gets past the limit
+    /// of the real server.
+    package var maximumRecordBytes = 16 << 10
     /// Bytes of records after which a new log begins.
     package var maximumLogBytes = Int.max
     package var compression = SnapshotCompression.none
