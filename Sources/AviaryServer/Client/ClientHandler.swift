@@ -47,6 +47,9 @@ final class ClientHandler: ChannelInboundHandler {
     @exclusivity(unchecked) private(set) var id: ConnectionID?
 
     @exclusivity(unchecked) private var context: ChannelHandlerContext?
+    @exclusivity(unchecked) private var socket: ClientSocket?
+    /// The channel has something to write that the system did not take at once, or had.
+    @exclusivity(unchecked) private var isChannelWriting = false
     @exclusivity(unchecked) private var state = State.firstWord
     @exclusivity(unchecked) private var pauses: Pauses = []
     @exclusivity(unchecked) private var held = HeldBytes()
@@ -81,6 +84,7 @@ final class ClientHandler: ChannelInboundHandler {
 
     func channelActive(context: ChannelHandlerContext) {
         self.context = context
+        socket = ClientSocket(context)
         loop.connected(self)
     }
 
@@ -152,16 +156,27 @@ final class ClientHandler: ChannelInboundHandler {
             pending = nil
             return
         }
-        guard let buffer = pending else {
+        guard var buffer = pending else {
             if closesAfterFlush { close(context) }
             return
         }
         pending = nil
         if pauses.contains(.unsent), isStuck() { return abort() }
         writtenBytes += buffer.readableBytes
-        context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil)
+        if !sendAtOnce(&buffer) { context.writeAndFlush(Self.wrapOutboundOut(buffer), promise: nil) }
         loop.giveBack(buffer)
         if closesAfterFlush { close(context) }
+    }
+
+    /// - Returns: whether nothing of it is left.
+    private func sendAtOnce(_ buffer: inout ByteBuffer) -> Bool {
+        if isChannelWriting {
+            guard unsentBytes == 0 else { return false }
+            isChannelWriting = false
+        }
+        buffer.moveReaderIndex(forwardBy: buffer.withUnsafeReadableBytes { socket?.send($0) ?? 0 })
+        isChannelWriting = buffer.readableBytes > 0
+        return !isChannelWriting
     }
 
     private func close(_ context: ChannelHandlerContext) {
