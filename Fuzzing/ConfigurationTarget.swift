@@ -28,6 +28,14 @@ enum ConfigurationTarget {
     private static func use(_ configuration: ServerConfiguration) {
         let limits = Limits(configuration, maximumDescriptors: 1024)
         expect(limits.maximumUnsentBytes > 0 && limits.maximumConnections > 0, "limits that let nobody in")
+        var throttle = ConnectionThrottle(configuration.connectionThrottle, nowMilliseconds: 0)
+        for second in 0..<4 {
+            _ = throttle.admits(renewsSession: second == 1, nowMilliseconds: Int64(second * 1000), chance: 0.5)
+        }
+        let storage = configuration.storage
+        let durations = [storage.flushDelay, storage.maximumQueuePollTime, storage.fsyncWarningThreshold]
+        expect(durations.allSatisfy { $0.microseconds >= 0 }, "a time below nothing in \(durations)")
+        expect(storage.preallocationSize >= 0 && storage.snapshotCount > 0, "sizes below nothing")
         let server = FuzzServer { $0 = CoreOptions(configuration) }
         defer { server.close() }
         let client = server.connect()

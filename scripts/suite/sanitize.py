@@ -23,10 +23,11 @@ def environment(kind, reports):
     sessions still attached, and session and connection know each other.
     """
     options = ["log_path=" + reports, "halt_on_error=0", "exitcode=66"]
+    # The model tests run on one thread, and many times slower: a few seeds of them do.
+    variables = {"AVIARY_SEEDS": os.environ.get("AVIARY_SEEDS", "24")}
     if kind == "thread":
-        options += ["second_deadlock_stack=1", "history_size=4"]
-        return {"TSAN_OPTIONS": ":".join(options)}
-    return {"ASAN_OPTIONS": ":".join(options + ["detect_leaks=0", "detect_stack_use_after_return=1"])}
+        return dict(variables, TSAN_OPTIONS=":".join(options + ["second_deadlock_stack=1", "history_size=4"]))
+    return dict(variables, ASAN_OPTIONS=":".join(options + ["detect_leaks=0", "detect_stack_use_after_return=1"]))
 
 
 def binary(kind):
