@@ -28,7 +28,8 @@ TARGETS = {"frames": 8192, "handshakes": 4096, "logs": 65536, "snapshots": 65536
 
 # What of the server's shell is compiled in: all of it does without sockets and threads.
 SHELL = ["Configuration/*.swift", "Client/ConnectionThrottle.swift", "Client/HeldBytes.swift",
-         "Client/WrongProtocol.swift", "Disk/CoreRestorer.swift", "Disk/ZlibCodec.swift", "Loop/CoreOptions.swift", "Loop/Limits.swift", "System/SystemClock.swift"]
+         "Client/WrongProtocol.swift", "Disk/CoreRestorer.swift", "Disk/ZlibCodec.swift",
+         "Loop/CoreOptions.swift", "Loop/Limits.swift", "Metrics/ProcessFacts.swift", "System/SystemClock.swift"]
 
 FEATURES = ["-swift-version", "6", "-enable-upcoming-feature", "ExistentialAny", "-enable-upcoming-feature",
             "InternalImportsByDefault", "-enable-upcoming-feature", "MemberImportVisibility"]

@@ -76,6 +76,8 @@ struct ConfigurationReader {
         var spelling: String
         var value: String
         var source: Source
+        /// A later one of the same setting counts.
+        var isReplaced = false
 
         /// What makes two of them the same setting.
         var identity: String { key.isFamily ? spelling.withoutPropertyPrefix : key.name }
@@ -95,7 +97,10 @@ struct ConfigurationReader {
     private(set) var notes: [ConfigurationNote] = []
 
     let fileName: String?
+    private var unknownKeys = 0
     private var assignments: [Assignment] = []
+    /// Where each setting stands in `assignments`, by what makes two of them the same.
+    private var positions: [String: Int] = [:]
     var draft = ConfigurationDraft()
     private(set) var members: [EnsembleMember] = []
     private var sourceOfMembers: Source?
@@ -121,20 +126,33 @@ struct ConfigurationReader {
     private mutating func take(_ spelling: String, _ value: String, from source: Source) {
         guard let key = KeyTable.key(named: spelling) else { return reportUnknown(spelling, source) }
         let assignment = Assignment(key: key, spelling: spelling, value: value, source: source)
-        if let index = assignments.firstIndex(where: { $0.identity == assignment.identity }) {
-            let earlier = assignments.remove(at: index)
+        if let position = positions[assignment.identity] {
             if case .line = source {
-                note(.warning, source, "\(spelling) is set again, and \(describe(earlier.source)) has no effect")
+                let earlier = assignments[position].source
+                note(.warning, source, "\(spelling) is set again, and \(describe(earlier)) has no effect")
             }
+            assignments[position].isReplaced = true
         }
+        positions[assignment.identity] = assignments.count
         assignments.append(assignment)
+    }
+
+    /// Forgets what a later line or flag has set again.
+    private mutating func removeReplaced() {
+        assignments.removeAll(where: \.isReplaced)
+        positions = [:]
     }
 
     /// Apache makes a property of any key and says nothing; on a command line an unknown one can only be a mistake.
     private mutating func reportUnknown(_ spelling: String, _ source: Source) {
-        let names = KeyTable.all.flatMap { [$0.isFamily ? $0.name + "N" : $0.name] + $0.documentedNames }
+        // Help for a person, who has not written this many wrong keys.
+        unknownKeys += 1
         let hint =
-            Spelling.nearest(to: spelling.withoutPropertyPrefix, among: names).map { "; did you mean \($0)?" } ?? ""
+            unknownKeys > 100
+            ? ""
+            : Spelling.nearest(to: spelling.withoutPropertyPrefix, among: KeyTable.spellings).map {
+                "; did you mean \($0)?"
+            } ?? ""
         switch source {
         case .line, .dynamicLine:
             note(.warning, source, "\(spelling) is not a key of ZooKeeper and has no effect\(hint)")
@@ -148,6 +166,7 @@ struct ConfigurationReader {
 extension ConfigurationReader {
     /// Enters every value into the draft.
     mutating func enter() {
+        removeReplaced()
         var withoutEffect: [(source: String, reason: String, keys: [String])] = []
         for assignment in assignments {
             noteSpelling(of: assignment)

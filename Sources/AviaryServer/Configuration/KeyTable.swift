@@ -23,6 +23,9 @@ package enum KeyTable {
         uniquingKeysWith: { first, _ in first }
     )
 
+    /// What people write, for finding what somebody meant.
+    package static let spellings = all.flatMap { [$0.isFamily ? $0.name + "N" : $0.name] + $0.documentedNames }
+
     private static let families = all.filter(\.isFamily)
 
     private static func find(_ name: String) -> ConfigurationKey? {

@@ -49,6 +49,8 @@ private struct LogicalLine {
             // A continued line may begin with what would otherwise make it a comment, and may be empty.
             if open == nil, content.isEmpty || content.first == "#" || content.first == "!" { continue }
             var line = open ?? LogicalLine(number: index + 1)
+            // The only reference: adding to a line that goes on and on must not copy it each time.
+            open = nil
             let backslashes = content.reversed().prefix { $0 == "\\" }.count
             if backslashes % 2 == 1 {
                 line.scalars.append(contentsOf: content.dropLast())
@@ -56,7 +58,6 @@ private struct LogicalLine {
             } else {
                 line.scalars.append(contentsOf: content)
                 lines.append(line)
-                open = nil
             }
         }
         if let open, !open.scalars.isEmpty { lines.append(open) }

@@ -8,7 +8,10 @@ enum Spelling {
         let limit = max(1, lowered.count / 3)
         var best: (word: String, distance: Int)?
         for candidate in words {
-            let distance = distance(lowered, Array(candidate.lowercased().unicodeScalars))
+            let letters = Array(candidate.lowercased().unicodeScalars)
+            // At least as many changes as one is longer than the other: a line of noise is not compared at all.
+            guard abs(letters.count - lowered.count) <= min(limit, best?.distance ?? .max) else { continue }
+            let distance = distance(lowered, letters)
             if distance <= limit, distance < best?.distance ?? .max { best = (candidate, distance) }
         }
         return best?.word
