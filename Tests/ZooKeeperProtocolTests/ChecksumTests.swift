@@ -41,6 +41,36 @@ struct ChecksumTests {
         #expect(bytes.withUnsafeBytes { Adler32.update(Adler32.initial, $0) } == high << 16 | low)
     }
 
+    @Test("Adler-32 is the same in blocks and portably, at every length and offset")
+    func adlerBlocks() {
+        let bytes = (0..<20000).map { $0 < 7000 ? 0xff : UInt8(truncatingIfNeeded: $0 &* $0 &* 31 &+ $0 >> 3) }
+        bytes.withUnsafeBytes { bytes in
+            for count in Array(0...200) + [1024, 5535, 5536, 5537, 5600, 11072, 11100, 19000] {
+                let offset = count % 33
+                let part = UnsafeRawBufferPointer(rebasing: bytes[offset..<(offset + count)])
+                let start: UInt32 = count % 2 == 0 ? Adler32.initial : 65520 << 16 | 65520
+                #expect(Adler32.update(start, part) == Adler32.updatePortably(start, part), "\(count) bytes")
+            }
+        }
+    }
+
+    @Test("A node's share of the digest is the CRC of path, data and stat in one")
+    func share() {
+        var stat = StatPersisted(czxid: Zxid(0x1_0203), mzxid: Zxid(-5), ctime: 77, mtime: 1 << 60, pzxid: Zxid(9))
+        (stat.version, stat.cversion, stat.aversion, stat.ephemeralOwner) = (3, -4, 5, -1 << 40)
+        var writer = JuteWriter()
+        for value in [stat.czxid.rawValue, stat.mzxid.rawValue, stat.pzxid.rawValue, stat.ctime, stat.mtime] {
+            writer.int64(value)
+        }
+        for value in [stat.version, stat.cversion, stat.aversion] { writer.int32(value) }
+        writer.int64(stat.ephemeralOwner)
+        for prefix: UInt32 in [0, 1, 0xdead_beef] {
+            #expect(
+                NodeDigest.value(prefix: prefix, stat: stat) == writer.withBytes { CRC32.updateByTable(prefix, $0) }
+            )
+        }
+    }
+
     @Test("The digest of a fresh tree is the one that Apache's servers compute")
     func freshTree() {
         let root = [UInt8]().withUnsafeBytes { NodeDigest.prefix(path: $0, data: $0) }

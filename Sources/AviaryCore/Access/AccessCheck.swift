@@ -1,34 +1,44 @@
 import ZooKeeperProtocol
 
-/// Who a connection is. Grows by addauth, never shrinks.
-struct Identities: Sendable {
+/// Who a connection is. Never changes: addauth makes another one. All connections from one address that said nothing
+/// else share theirs.
+final class Identities: Sendable {
     /// In the order in which they were added, the address first.
-    private(set) var list: [Identity]
-    private(set) var isSuper = false
+    let list: [Identity]
+    let isSuper: Bool
     /// Where the connection comes from; nil when that is no address.
     let address: Address?
     /// What addauth added. Only asked whether something is in it.
-    private var added: Set<Identity> = []
-    private var addedBytes = 0
+    private let added: Set<Identity>
+    private let addedBytes: Int
 
     init(address: String) {
         list = [Identity(scheme: "ip", id: address)]
+        isSuper = false
         self.address = Address(address)
+        added = []
+        addedBytes = 0
+    }
+
+    private init(_ known: Identities, adding identity: Identity) {
+        list = known.list + [identity]
+        isSuper = known.isSuper || identity.scheme == "super"
+        address = known.address
+        added = known.added.union([identity])
+        addedBytes = known.addedBytes + identity.id.utf8.count
     }
 
     /// More than a client has any use for. The scheme `auth` makes an ACL entry of each.
     static let maxCount = 256
     static let maxBytes = 64 << 10
 
-    /// - Returns: false when there is no room for more.
-    mutating func add(_ identity: Identity) -> Bool {
-        if added.contains(identity) { return true }
-        addedBytes += identity.id.utf8.count
-        guard list.count < Identities.maxCount, addedBytes <= Identities.maxBytes else { return false }
-        list.append(identity)
-        added.insert(identity)
-        if identity.scheme == "super" { isSuper = true }
-        return true
+    /// These and one more; nil when there is no room for it.
+    func adding(_ identity: Identity) -> Identities? {
+        if added.contains(identity) { return self }
+        guard list.count < Identities.maxCount, addedBytes + identity.id.utf8.count <= Identities.maxBytes else {
+            return nil
+        }
+        return Identities(self, adding: identity)
     }
 
     /// Whether an ACL entry means one of these. It costs the same however many there are.

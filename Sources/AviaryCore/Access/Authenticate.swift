@@ -61,8 +61,10 @@ extension ServerCore {
         let userEnd = credentials.firstIndex(of: UInt8(ascii: ":")) ?? credentials.count
         let user = String(decoding: UnsafeRawBufferPointer(rebasing: credentials[..<userEnd]), as: UTF8.self)
         let id = user + ":" + Base64.encode(options.passwordDigest(credentials))
-        if id == options.superDigest, !connection.identities.add(Identity(scheme: "super", id: "")) { return .refused }
-        guard connection.identities.add(Identity(scheme: "digest", id: id)) else { return .refused }
+        let superuser = Identity(scheme: "super", id: "")
+        let known = id == options.superDigest ? connection.identities.adding(superuser) : connection.identities
+        guard let identities = known?.adding(Identity(scheme: "digest", id: id)) else { return .refused }
+        connection.identities = identities
         if let required = options.requiredAuthSchemes, required.contains("digest") { connection.isAuthenticated = true }
         return .accepted
     }

@@ -44,13 +44,20 @@ final class ClientConnection {
     @exclusivity(unchecked) var waitingReplyBytes = 0
     @exclusivity(unchecked) var statistics = ConnectionStatistics()
 
-    init(id: ConnectionID, peer: PeerAddress, now: Now, isAuthenticated: Bool, handshakeDeadline: Int64) {
+    init(
+        id: ConnectionID,
+        peer: PeerAddress,
+        identities: Identities,
+        now: Now,
+        isAuthenticated: Bool,
+        handshakeDeadline: Int64
+    ) {
         self.id = id
         self.peer = peer
         self.isAuthenticated = isAuthenticated
         establishedWallMilliseconds = now.wallMilliseconds
         handshakeDeadlineMilliseconds = handshakeDeadline
-        identities = Identities(address: peer.text)
+        self.identities = identities
     }
 
     var sessionID: SessionID { session?.id ?? .none }

@@ -9,6 +9,8 @@ struct ConnectionTable: ~Copyable {
     /// order of arrival is the order of deadlines.
     private var handshakes = FIFO<(deadline: Int64, id: ConnectionID)>()
     private(set) var count = 0
+    /// Of the address that came last; many connections come from one.
+    private var lastIdentities: (address: String, identities: Identities)?
     /// Requests that wait in all of them.
     var waitingCount = 0
 
@@ -42,6 +44,7 @@ struct ConnectionTable: ~Copyable {
         slots[Int(slot)] = ClientConnection(
             id: id,
             peer: peer,
+            identities: identities(of: peer.text),
             now: now,
             isAuthenticated: isAuthenticated,
             handshakeDeadline: deadline
@@ -52,6 +55,13 @@ struct ConnectionTable: ~Copyable {
     }
 
     /// - Parameter keepsSlot: it is not given to another connection before `release(slot:)`.
+    private mutating func identities(of address: String) -> Identities {
+        if let lastIdentities, lastIdentities.address == address { return lastIdentities.identities }
+        let identities = Identities(address: address)
+        lastIdentities = (address, identities)
+        return identities
+    }
+
     mutating func remove(_ id: ConnectionID, keepsSlot: Bool) {
         guard self[id] != nil else { return }
         slots[Int(id.slot)] = nil

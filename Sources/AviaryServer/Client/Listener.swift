@@ -240,7 +240,7 @@ final class ClientListener: Sendable {
             // takes sixteen writes of a kilobyte at once.
             .childChannelOption(
                 .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 512, maximum: 1 << 15)
+                value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 64, maximum: 1 << 15)
             )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Carry-less multiplication, which Swift has no name for. Nothing else belongs in here: no state, no I/O, no allocation.
+// Instructions that Swift has no name for. Nothing else belongs in here: no state, no I/O, no allocation.
 
 /// Whether this processor has what `aviary_crc32_fold` needs.
 bool aviary_crc32_can_fold(void);
@@ -14,5 +14,11 @@ bool aviary_crc32_can_fold(void);
 ///
 /// `state` is the register and not the finished CRC: that is its complement. `count` is a multiple of 16 and at least 64.
 uint32_t aviary_crc32_fold(uint32_t state, const void *bytes, size_t count);
+
+/// Whether this processor has what `aviary_adler32_blocks` needs.
+bool aviary_adler32_can_block(void);
+
+/// Adler-32 of whole blocks of 32 bytes, continued from `adler`.
+uint32_t aviary_adler32_blocks(uint32_t adler, const void *bytes, size_t count);
 
 #endif

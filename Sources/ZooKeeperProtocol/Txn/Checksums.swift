@@ -15,6 +15,19 @@ package enum CRC32 {
 
     private static let canFold = aviary_crc32_can_fold()
 
+    /// The CRC continued over the fifteen last of sixteen words; the first is zero.
+    ///
+    /// Zeros in front change nothing while the register is zero, so sixty bytes become one block to fold when what was
+    /// in the register is added to the first four of them.
+    static func update(_ crc: UInt32, behindZero words: InlineArray<16, UInt32>) -> UInt32 {
+        guard canFold else {
+            return withUnsafeBytes(of: words) { updateByTable(crc, UnsafeRawBufferPointer(rebasing: $0[4...])) }
+        }
+        var words = words
+        words[1] ^= (~crc).littleEndian
+        return withUnsafeBytes(of: words) { ~aviary_crc32_fold(0, $0.baseAddress, 64) }
+    }
+
     /// The same on every processor.
     package static func updateByTable(_ crc: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
         guard let base = bytes.baseAddress else { return crc }
@@ -90,8 +103,18 @@ package enum CRC32 {
 package enum Adler32 {
     package static let initial: UInt32 = 1
 
-    @inlinable
     package static func update(_ adler: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
+        guard let base = bytes.baseAddress, bytes.count >= 32, canBlock else { return updatePortably(adler, bytes) }
+        let count = bytes.count & ~31
+        let blocks = aviary_adler32_blocks(adler, base, count)
+        guard count < bytes.count else { return blocks }
+        return updatePortably(blocks, UnsafeRawBufferPointer(rebasing: bytes[count...]))
+    }
+
+    private static let canBlock = aviary_adler32_can_block()
+
+    /// The same on every processor.
+    package static func updatePortably(_ adler: UInt32, _ bytes: UnsafeRawBufferPointer) -> UInt32 {
         guard let base = bytes.baseAddress else { return adler }
         var low = adler & 0xffff
         var high = adler >> 16
@@ -117,5 +140,5 @@ package enum Adler32 {
         return high << 16 | low
     }
 
-    @usableFromInline static let weights = SIMD16<UInt16>(16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
+    private static let weights = SIMD16<UInt16>(16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1)
 }

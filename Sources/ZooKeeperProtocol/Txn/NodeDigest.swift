@@ -12,21 +12,26 @@ package enum NodeDigest {
 
     package static func value(prefix: UInt32, stat: StatPersisted) -> UInt32 {
         // The digest's own order of fields, not that of the stat record.
-        let fields: InlineArray<8, UInt64> = [
-            UInt64(bitPattern: stat.czxid.rawValue).bigEndian,
-            UInt64(bitPattern: stat.mzxid.rawValue).bigEndian,
-            UInt64(bitPattern: stat.pzxid.rawValue).bigEndian,
-            UInt64(bitPattern: stat.ctime).bigEndian,
-            UInt64(bitPattern: stat.mtime).bigEndian,
-            (UInt64(UInt32(bitPattern: stat.version)) << 32 | UInt64(UInt32(bitPattern: stat.cversion))).bigEndian,
-            (UInt64(UInt32(bitPattern: stat.aversion)) << 32
-                | UInt64(UInt32(truncatingIfNeeded: stat.ephemeralOwner >> 32))).bigEndian,
-            (UInt64(UInt32(truncatingIfNeeded: stat.ephemeralOwner)) << 32).bigEndian,
+        let words: InlineArray<16, UInt32> = [
+            0,
+            high(stat.czxid.rawValue), low(stat.czxid.rawValue),
+            high(stat.mzxid.rawValue), low(stat.mzxid.rawValue),
+            high(stat.pzxid.rawValue), low(stat.pzxid.rawValue),
+            high(stat.ctime), low(stat.ctime),
+            high(stat.mtime), low(stat.mtime),
+            UInt32(bitPattern: stat.version).bigEndian,
+            UInt32(bitPattern: stat.cversion).bigEndian,
+            UInt32(bitPattern: stat.aversion).bigEndian,
+            high(stat.ephemeralOwner), low(stat.ephemeralOwner),
         ]
-        return withUnsafeBytes(of: fields) { bytes in
-            CRC32.update(prefix, UnsafeRawBufferPointer(rebasing: bytes[..<StatPersisted.encodedSize]))
-        }
+        return CRC32.update(prefix, behindZero: words)
     }
+
+    @inline(__always)
+    private static func high(_ value: Int64) -> UInt32 { UInt32(truncatingIfNeeded: value >> 32).bigEndian }
+
+    @inline(__always)
+    private static func low(_ value: Int64) -> UInt32 { UInt32(truncatingIfNeeded: value).bigEndian }
 
     /// Nodes below /zookeeper differ between servers and count nothing; /zookeeper itself counts.
     @inlinable @inline(__always)
