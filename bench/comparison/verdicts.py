@@ -55,7 +55,8 @@ def hostile(found):
               "≤ 2× of elsewhere", 2, note="the floor: the same clients attack another server of the machine; alone %s ms (%s×); attacks "
               "elsewhere and here: %.0f, %.0f; wrong or lost answers: %d; peak memory %.0f MB" % (
                   number(alone), number(over(beside, alone)), *attacks, wrong, value(found.get("beside"), "rss_mb") or 0))
-    row.met = row.ratio is not None and row.ratio <= 2 and not wrong
+    # A server that holds the attackers up would look good otherwise.
+    row.met = row.ratio is not None and row.ratio <= 2 and not wrong and attacks[1] >= 0.8 * attacks[0]
     return row
 
 

@@ -76,7 +76,6 @@ extension ServerCore {
         _ path: [UInt8],
         quotaData: [UInt8]?
     ) -> PendingID {
-        statistics.outstandingChangesQueued += 1
         if spot.pending != none {
             pending.set(
                 spot.pending,
@@ -156,6 +155,7 @@ extension ServerCore {
                 partTargets: partTargets
             )
         )
+        statistics.outstandingChangesQueued += pending.touchedCount - touchedByEarlier
         touchedByEarlier = pending.touchedCount
         target = Target()
         if !partTargets.isEmpty { partTargets = [] }

@@ -17,6 +17,13 @@ struct MultiRefusal: Error {
     var takesZxid = true
 }
 
+/// What a multi leaves as it was when it fails, besides the changes in flight.
+private struct MultiUndo {
+    var ephemerals: Int
+    var notes: Int
+    var toldQuotas: Set<[UInt8]>
+}
+
 extension ServerCore {
     /// All parts in order, each against the state that the earlier ones leave; all of them or none
     /// (docs/protocol/client-protocol.md section 9).
@@ -28,7 +35,11 @@ extension ServerCore {
         _ context: PrepareContext
     ) throws(MultiRefusal) -> TxnBody {
         pending.beginMulti()
-        let ephemeralsBefore = context.session?.pendingEphemerals.count ?? 0
+        let before = MultiUndo(
+            ephemerals: context.session?.pendingEphemerals.count ?? 0,
+            notes: quotaNotes.count,
+            toldQuotas: toldQuotas
+        )
         var bodies: [TxnBody] = []
         var targets: [Target] = []
         var failure: ErrorCode?
@@ -55,14 +66,14 @@ extension ServerCore {
             }
             target = Target()
             if failure != nil {
-                undoMulti(ephemeralsBefore, context)
+                undoMulti(to: before, context)
             } else {
                 pending.keepMulti(lists: &tree.accessLists)
                 partTargets = targets
             }
             return body
         } catch {
-            undoMulti(ephemeralsBefore, context)
+            undoMulti(to: before, context)
             throw error
         }
     }
@@ -77,10 +88,12 @@ extension ServerCore {
         }
     }
 
-    private mutating func undoMulti(_ ephemeralsBefore: Int, _ context: PrepareContext) {
+    private mutating func undoMulti(to before: MultiUndo, _ context: PrepareContext) {
         pending.undoMulti(in: tree.nodes, lists: &tree.accessLists)
         target = Target()
-        context.session?.pendingEphemerals.removeLast(downTo: ephemeralsBefore)
+        context.session?.pendingEphemerals.removeLast(downTo: before.ephemerals)
+        quotaNotes.removeLast(quotaNotes.count - before.notes)
+        toldQuotas = before.toldQuotas
     }
 
     /// Reads a part; nil behind the last. What may not be in a list refuses it whole.

@@ -242,7 +242,7 @@ extension ServerCore {
         into output: inout Output
     ) -> ErrorCode {
         let start = output.clientBytes.count
-        guard let parts = multiReadParts(reader), !isTooMuch(parts) else { return .marshallingError }
+        guard let parts = multiReadParts(reader), !isTooMuch(parts, context.identities) else { return .marshallingError }
         for (operation, path) in parts {
             // A list of writes, or a null path: the results so far stand in the reply.
             guard operation == .getData || operation == .getChildren, let path else {
@@ -276,13 +276,17 @@ extension ServerCore {
 
     /// Whether the answer to many reads is longer than it may be, by what is known without making it: to build megabytes
     /// and throw them away would keep everybody waiting.
-    private func isTooMuch(_ parts: [(operation: Operation, path: UnsafeRawBufferPointer?)]) -> Bool {
+    private func isTooMuch(
+        _ parts: [(operation: Operation, path: UnsafeRawBufferPointer?)],
+        _ identities: Identities
+    ) -> Bool {
         guard parts.count > 16 else { return false }
         var bytes = 0
         for part in parts {
             guard let path = part.path else { return false }
             let handle = tree.find(path)
-            guard handle != none else { continue }
+            // What may not be read is answered with a code, and its size is nobody's business.
+            guard handle != none, allows(Permissions.read, on: handle, identities) else { continue }
             // Each child has a length and one byte at least.
             bytes +=
                 part.operation == .getData

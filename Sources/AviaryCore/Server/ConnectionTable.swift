@@ -54,7 +54,6 @@ struct ConnectionTable: ~Copyable {
         return id
     }
 
-    /// - Parameter keepsSlot: it is not given to another connection before `release(slot:)`.
     private mutating func identities(of address: String) -> Identities {
         if let lastIdentities, lastIdentities.address == address { return lastIdentities.identities }
         let identities = Identities(address: address)
@@ -62,6 +61,7 @@ struct ConnectionTable: ~Copyable {
         return identities
     }
 
+    /// - Parameter keepsSlot: it is not given to another connection before `release(slot:)`.
     mutating func remove(_ id: ConnectionID, keepsSlot: Bool) {
         guard self[id] != nil else { return }
         slots[Int(id.slot)] = nil

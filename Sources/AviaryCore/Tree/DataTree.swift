@@ -24,6 +24,7 @@ struct DataTree: ~Copyable {
     ///   - hashSeed: makes path hashes unpredictable.
     ///   - kinds: how stored owners are to be read.
     init(hashSeed: UInt64, kinds: NodeKindRule) {
+        invariant(MemoryLayout<Znode>.stride == 128, "a znode is not two cache lines any more")
         hasher = ByteHasher(seed: hashSeed)
         owners = OwnerLists(kinds: kinds)
     }
@@ -167,8 +168,8 @@ struct DataTree: ~Copyable {
         let handle = nodes.insert(
             Znode(
                 stat: stat,
-                blob: blob,
                 pathLength: Int32(path.count),
+                blob: blob,
                 dataLength: data == nil ? -1 : Int32(dataCount),
                 acl: acl,
                 digestPrefix: prefix,

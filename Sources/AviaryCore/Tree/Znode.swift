@@ -3,9 +3,10 @@ import ZooKeeperProtocol
 /// A znode as the tree holds it: 128 bytes, no references, so that millions of them cost neither counting nor pauses.
 struct Znode: BitwiseCopyable {
     var stat: StatPersisted
+    // The stat ends four bytes before a pointer may stand.
+    var pathLength: Int32
     /// Path and data in one allocation: `pathLength` bytes, then `dataLength` bytes when that is not −1.
     var blob: UnsafeMutableRawPointer
-    var pathLength: Int32
     /// −1: the data is null, which is not the same as empty.
     var dataLength: Int32
     var acl: AccessListID

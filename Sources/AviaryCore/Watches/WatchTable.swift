@@ -53,6 +53,8 @@ struct WatchTable: ~Copyable {
     /// Slots of connections that are gone while their watches still are to be removed, and what those take. Nothing of
     /// theirs is counted as held.
     private var abandoned: [Int32] = []
+    /// By slot: whether it stands in `abandoned`, also when its last watch went in another way.
+    private var isAbandoned: [Bool] = []
     private var abandonedBytes = 0
     /// The last event that each connection got, by slot: at most one a step.
     private var lastStep: [UInt64] = []
@@ -93,6 +95,7 @@ struct WatchTable: ~Copyable {
         while connections.count <= Int(connection) {
             connections.append(none)
             heldBytes.append(0)
+            isAbandoned.append(false)
             lastStep.append(0)
         }
         let hash = hasher.hash(path)
@@ -146,13 +149,15 @@ struct WatchTable: ~Copyable {
     /// - Returns: whether all are gone. If not, the slot must not be given to another connection before
     ///   `removeAbandoned` has said so.
     mutating func abandon(_ connection: Int32) -> Bool {
-        guard Int(connection) < connections.count, connections[Int(connection)] != none else { return true }
-        guard heldBytes[Int(connection)] > 0 else { return false }
+        guard Int(connection) < connections.count else { return true }
+        if isAbandoned[Int(connection)] { return false }
+        guard connections[Int(connection)] != none else { return true }
         totalHeldBytes -= heldBytes[Int(connection)]
         abandonedBytes += heldBytes[Int(connection)]
         heldBytes[Int(connection)] = 0
         if remove(ofConnection: connection, atMost: WatchTable.stepCount) { return true }
         abandoned.append(connection)
+        isAbandoned[Int(connection)] = true
         return false
     }
 
@@ -164,7 +169,9 @@ struct WatchTable: ~Copyable {
     mutating func removeAbandoned() -> Int32? {
         guard let connection = abandoned.last else { return nil }
         let count = max(WatchTable.stepCount, abandonedBytes / WatchTable.minimumCost / 64)
-        return remove(ofConnection: connection, atMost: count) ? abandoned.popLast() : nil
+        guard remove(ofConnection: connection, atMost: count) else { return nil }
+        isAbandoned[Int(connection)] = false
+        return abandoned.popLast()
     }
 
     /// Watches that are removed at once: some tenths of a millisecond.

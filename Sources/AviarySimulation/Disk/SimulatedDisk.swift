@@ -1,4 +1,5 @@
 package import AviaryStorage
+internal import ZooKeeperProtocol
 internal import Synchronization
 
 /// A disk in memory that keeps exactly what a real one promises, and loses the rest when told to.
@@ -223,6 +224,13 @@ package final class SimulatedDisk: Disk {
                     throw DiskError(.write, context.path, .noSpace, detail: "No space left on device")
                 }
             }
+        }
+
+        /// Behaves as `write`; what a real disk would refuse here, and write the slow way, is a mistake of the caller's.
+        package func writeBlocks(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError) {
+            let isAligned = offset % 4096 == 0 && bytes.count % 4096 == 0 && Int(bitPattern: bytes.baseAddress) % 4096 == 0
+            invariant(isAligned, "blocks that are none: \(bytes.count) bytes at \(offset)")
+            try write(bytes, at: offset)
         }
 
         package func allocate(from offset: Int64, count: Int64) throws(DiskError) {

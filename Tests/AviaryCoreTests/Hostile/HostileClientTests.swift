@@ -101,6 +101,39 @@ struct HostileClientTests {
         #expect(harness.connect().id.slot == bomber.id.slot)
     }
 
+    @Test("The slot of a connection whose last watch fires while the others are being removed is given out once")
+    func abandonedWatchFires() {
+        let harness = CoreHarness()
+        harness.clearsLeftovers = false
+        let other = harness.connect()
+        let bomber = harness.connect()
+        for index in 0..<501 {
+            bomber.post(.exists) {
+                $0.string("/w\(index)")
+                $0.bool(true)
+            }
+        }
+        #expect(harness.core.watchCount == 501)
+        harness.isDiskHeld = true
+        bomber.post(.closeSession) { _ in }
+        // One of these is the watch that is left when the session ends; the watches go from the newest on.
+        for index in [0, 500] {
+            other.post(.create) {
+                $0.string("/w\(index)")
+                $0.buffer([])
+                ACL.write(ACL.open, to: &$0)
+                $0.int32(0)
+            }
+        }
+        harness.releaseDisk()
+        bomber.disconnect()
+        #expect(harness.core.watchCount == 0)
+        while harness.core.hasLeftovers { harness.core.clearLeftovers() }
+        let next = (0..<3).map { _ in harness.connect() }
+        #expect(Set(next.map(\.id.slot)).count == 3)
+        for client in next { #expect(client.children("/").count == 3) }
+    }
+
     // MARK: Answers
 
     @Test("Lists of children and of ephemerals longer than an answer may be are refused; the connection lives")
