@@ -242,7 +242,9 @@ extension ServerCore {
         into output: inout Output
     ) -> ErrorCode {
         let start = output.clientBytes.count
-        guard let parts = multiReadParts(reader), !isTooMuch(parts, context.identities) else { return .marshallingError }
+        guard let parts = multiReadParts(reader), !isTooMuch(parts, context.identities) else {
+            return .marshallingError
+        }
         for (operation, path) in parts {
             // A list of writes, or a null path: the results so far stand in the reply.
             guard operation == .getData || operation == .getChildren, let path else {

@@ -1,6 +1,6 @@
 package import AviaryStorage
-internal import ZooKeeperProtocol
 internal import Synchronization
+internal import ZooKeeperProtocol
 
 /// A disk in memory that keeps exactly what a real one promises, and loses the rest when told to.
 ///
@@ -228,7 +228,8 @@ package final class SimulatedDisk: Disk {
 
         /// Behaves as `write`; what a real disk would refuse here, and write the slow way, is a mistake of the caller's.
         package func writeBlocks(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(DiskError) {
-            let isAligned = offset % 4096 == 0 && bytes.count % 4096 == 0 && Int(bitPattern: bytes.baseAddress) % 4096 == 0
+            let isAligned =
+                offset % 4096 == 0 && bytes.count % 4096 == 0 && Int(bitPattern: bytes.baseAddress) % 4096 == 0
             invariant(isAligned, "blocks that are none: \(bytes.count) bytes at \(offset)")
             try write(bytes, at: offset)
         }
