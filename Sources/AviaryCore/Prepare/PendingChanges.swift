@@ -47,10 +47,10 @@ struct PendingChanges: ~Copyable {
         var quotaData: [UInt8]?
     }
 
-    /// What an entry was before a multi changed it; no state when there was none.
+    /// What an entry was before a multi changed it.
     private struct Undo {
         var id: PendingID
-        var state: NodeState?
+        var state: NodeState
         var quotaData: [UInt8]?
     }
 
@@ -58,8 +58,9 @@ struct PendingChanges: ~Copyable {
     private var free: [PendingID] = []
     /// Entries whose nodes are not in the tree.
     private var created = HandleIndex()
-    /// What a multi has changed so far.
+    /// What a multi has changed so far, and which entries it has made.
     private var undo: [Undo] = []
+    private var made: [PendingID] = []
     private var isUndoable = false
     private var digestBefore: UInt64 = 0
 
@@ -160,7 +161,7 @@ struct PendingChanges: ~Copyable {
         }
         lists.retain(state.acl)
         if handle != none { nodes[handle].pending = id } else { created.insert(hash, id) }
-        if isUndoable { undo.append(Undo(id: id)) }
+        if isUndoable { made.append(id) }
         touch(id, quotaData, pathLength)
         return id
     }
@@ -179,24 +180,23 @@ struct PendingChanges: ~Copyable {
 
     mutating func keepMulti(lists: inout AccessLists) {
         isUndoable = false
-        for change in undo { if let state = change.state { lists.release(state.acl) } }
+        for change in undo { lists.release(change.state.acl) }
         undo.removeAll(keepingCapacity: true)
+        made.removeAll(keepingCapacity: true)
     }
 
     mutating func undoMulti(in nodes: borrowing Slab<Znode>, lists: inout AccessLists) {
         isUndoable = false
         digest = digestBefore
-        touched.removeLast(undo.count)
+        touched.removeLast(undo.count + made.count)
         for change in undo.reversed() {
-            if let state = change.state {
-                lists.release(entries[Int(change.id)].state.acl)
-                entries[Int(change.id)].state = state
-                entries[Int(change.id)].quotaData = change.quotaData
-            } else {
-                remove(change.id, in: nodes, lists: &lists)
-            }
+            lists.release(entries[Int(change.id)].state.acl)
+            entries[Int(change.id)].state = change.state
+            entries[Int(change.id)].quotaData = change.quotaData
         }
+        for id in made { remove(id, in: nodes, lists: &lists) }
         undo.removeAll(keepingCapacity: true)
+        made.removeAll(keepingCapacity: true)
     }
 
     // MARK: Applying

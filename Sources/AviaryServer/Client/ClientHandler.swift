@@ -181,8 +181,8 @@ final class ClientHandler: ChannelInboundHandler {
 
     private func close(_ context: ChannelHandlerContext) {
         guard state != .closed else { return }
-        readNothing(context)
         guard unsentBytes > 0 else { return context.close(promise: nil) }
+        readNothing(context)
         // The peer is slow: closing now would throw away what it was told last. Not for ever, though.
         let sent = context.eventLoop.makePromise(of: Void.self)
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer()), promise: sent)

@@ -216,7 +216,7 @@ final class ClientListener: Sendable {
     private func bootstrap(_ place: String) -> ServerBootstrap {
         let loop = loop
         let limits = loop.limits
-        return ServerBootstrap(group: group)
+        let bootstrap = ServerBootstrap(group: group)
             // Few at a time: who is served already waits while a flood of connections is taken in.
             .serverChannelOption(.maxMessagesPerRead, value: 4)
             .serverChannelInitializer { channel in
@@ -228,10 +228,6 @@ final class ClientListener: Sendable {
             // One buffer of requests, then the next connection has its turn.
             .childChannelOption(.maxMessagesPerRead, value: 1)
             .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(
-                .socketOption(.so_keepalive),
-                value: loop.configuration.clients.sendsTCPKeepAlive ? 1 : 0
-            )
             .childChannelOption(
                 .writeBufferWaterMark,
                 value: .init(low: limits.resumeUnsentBytes, high: limits.pauseUnsentBytes)
@@ -250,6 +246,9 @@ final class ClientListener: Sendable {
                     try channel.pipeline.syncOperations.addHandler(ClientHandler(loop: loop, peer: peer))
                 }
             }
+        // A call for every connection, and off is how the system gives them.
+        guard loop.configuration.clients.sendsTCPKeepAlive else { return bootstrap }
+        return bootstrap.childChannelOption(.socketOption(.so_keepalive), value: 1)
     }
 
     /// Lets the accepting channel close what it accepted.

@@ -16,7 +16,10 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
 
     private var state = State.idle
     /// What is not written yet; as it is in the file when nothing is packed.
-    private var pending = JuteWriter(capacity: SnapshotWriterLimits.pieceBytes + (64 << 10))
+    private var pending = JuteWriter(
+        capacity: SnapshotWriterLimits.pieceBytes + (64 << 10),
+        alignment: SnapshotWriterLimits.blockBytes
+    )
     /// Up to here `adler` covers `pending`.
     private var sealed = 0
     private var adler = Adler32.initial
@@ -121,7 +124,7 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
             pending.int64(zxid.rawValue)
             seal()
         }
-        try writePiece(to: file)
+        try writePiece(to: file, isLast: true)
         if let packer {
             do { try packer.finish(into: &packed) } catch { throw compressionFailed(error, zxid) }
             try writePacked(to: file)
@@ -168,10 +171,12 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
     }
 
     private mutating func writePieces(to file: D.File) throws(StorageError) {
-        if pending.count >= SnapshotWriterLimits.pieceBytes { try writePiece(to: file) }
+        if pending.count >= SnapshotWriterLimits.pieceBytes { try writePiece(to: file, isLast: false) }
     }
 
-    private mutating func writePiece(to file: D.File) throws(StorageError) {
+    /// Writes what is pending, all but the last in whole blocks: these need not be copied into the system's memory,
+    /// which costs several times what making the snapshot costs, and pushes out what somebody needs.
+    private mutating func writePiece(to file: D.File, isLast: Bool) throws(StorageError) {
         guard case .writing(_, let zxid) = state else { return }
         sealPending()
         if let packer {
@@ -183,19 +188,23 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
                 throw compressionFailed(error, zxid)
             }
             try writePacked(to: file)
+            pending.keepLast(0)
         } else {
-            offset += Int64(pending.count)
+            let rest = isLast ? 0 : pending.count % SnapshotWriterLimits.blockBytes
+            let start = offset
+            offset += Int64(pending.count - rest)
             do {
-                try pending.withBytes { (bytes) throws(DiskError) in
-                    try file.write(bytes, at: offset - Int64(bytes.count))
+                try pending.withBytes(in: 0..<(pending.count - rest)) { (bytes) throws(DiskError) in
+                    if isLast { try file.write(bytes, at: start) } else { try file.writeBlocks(bytes, at: start) }
                 }
             } catch {
                 throw .snapshotFailed(error)
             }
             try syncOnTheWay(file)
+            pending.keepLast(rest)
         }
-        pending.removeAll(keeping: SnapshotWriterLimits.pieceBytes * 2)
-        sealed = 0
+        pending.giveBack(above: SnapshotWriterLimits.pieceBytes * 2)
+        sealed = pending.count
     }
 
     private mutating func writePacked(to file: D.File) throws(StorageError) {
@@ -237,4 +246,5 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
 private enum SnapshotWriterLimits {
     /// Bytes that are collected before they are written.
     static let pieceBytes = 1 << 20
+    static let blockBytes = 4096
 }
