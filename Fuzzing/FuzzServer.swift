@@ -31,6 +31,8 @@ final class FuzzServer {
     private(set) var log: [[UInt8]] = []
     var isDiskHeld = false
     private var lastLogged: Zxid?
+    /// What an operator was told last.
+    private var lastError = ""
     private var connections: [ConnectionID: Connection] = [:]
 
     init(_ configure: (inout CoreOptions) -> Void = { _ in }) {
@@ -180,6 +182,7 @@ final class FuzzServer {
                     lastLogged = record.zxid
                 }
             }
+            for note in output.notes where note.level == .error { lastError = "\(note.message) \(note.metadata)" }
             output.reset()
             for id in closing {
                 guard let connection = connections.removeValue(forKey: id) else { continue }
@@ -226,7 +229,7 @@ final class FuzzServer {
     func settle() {
         releaseDisk()
         expect(core.outstandingRequests == 0, "\(core.outstandingRequests) requests are never answered")
-        expect(core.digestMismatchCount == 0, "the tree is not as it was prepared")
+        expect(core.digestMismatchCount == 0, "the tree is not as it was prepared: \(lastError)")
         guard options.requiredAuthSchemes == nil else { return }
         let client = connect()
         expect(client.session != .none, "a new client gets no session")

@@ -70,7 +70,8 @@ def stamp():
     """Changes with every source and with the compiler."""
     digest = hashlib.sha256()
     digest.update(subprocess.run(["swiftc", "--version"], capture_output=True).stdout)
-    files = (sources("CChecksum/**/*.[ch]", "ZooKeeperProtocol/**/*.swift", "AviaryStorage/**/*.swift", "AviaryCore/**/*.swift")
+    files = (sources("CChecksum/**/*.[ch]", "ZooKeeperProtocol/**/*.swift", "AviaryStorage/**/*.swift",
+                     "AviaryCore/**/*.swift")
              + sources(*["AviaryServer/" + p for p in SHELL])
              + sorted(glob.glob(os.path.join(FUZZING, "**", "*.swift"), recursive=True)) + [os.path.abspath(__file__)])
     for path in files:
@@ -82,18 +83,20 @@ def stamp():
 
 def compile_all(log):
     """Module by module, two at a time where neither needs the other. Returns whether it worked."""
-    modules = os.path.join(WORK, "modules")
+    modules, header = os.path.join(WORK, "modules"), os.path.join(SOURCES, "CChecksum", "include")
     os.makedirs(modules, exist_ok=True)
 
     def module(name, files, extra=()):
         output = os.path.join(modules, name)
-        return ["swiftc"] + FLAGS + ["-I", modules, "-I", os.path.join(SOURCES, "CChecksum", "include"), "-module-name", name, "-emit-module", "-emit-module-path",
-                                     output + ".swiftmodule", "-c", "-o", output + ".o"] + list(extra) + files
+        return ["swiftc"] + FLAGS + ["-I", modules, "-I", header, "-module-name", name, "-emit-module",
+                                     "-emit-module-path", output + ".swiftmodule", "-c", "-o", output + ".o"
+                                     ] + list(extra) + files
 
-    clang = [os.path.join(os.path.dirname(os.path.realpath(shutil.which("swiftc"))), "clang"), "-O2", "-c"]
+    clang = [os.path.join(os.path.dirname(os.path.realpath(shutil.which("swiftc"))), "clang"), "-O2", "-c",
+             "-fsanitize=address,fuzzer-no-link"]
     stages = [
-        [clang + sources("CChecksum/*.c") + ["-I", os.path.join(SOURCES, "CChecksum", "include"), "-o",
-                                             os.path.join(modules, "CChecksum.o")]],
+        [clang + ["-I", header, "-o", os.path.join(modules, os.path.basename(path) + ".o"), path]
+         for path in sources("CChecksum/*.c")],
         [module("ZooKeeperProtocol", sources("ZooKeeperProtocol/**/*.swift")),
          module("Crypto", [os.path.join(FUZZING, "Stubs", "Crypto.swift")])],
         [module("AviaryStorage", sources("AviaryStorage/**/*.swift")),
@@ -101,8 +104,9 @@ def compile_all(log):
         [module("Fuzzing", sorted(glob.glob(os.path.join(FUZZING, "*.swift")))
                 + sources(*["AviaryServer/" + p for p in SHELL]), ["-I", os.path.join(SOURCES, "CZlib")])],
     ]
-    objects = [os.path.join(modules, name + ".o")
-               for name in ("CChecksum", "ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Fuzzing")]
+    objects = [os.path.join(modules, os.path.basename(path) + ".o") for path in sources("CChecksum/*.c")]
+    objects += [os.path.join(modules, name + ".o")
+               for name in ("ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Fuzzing")]
     # Another linker than the default one warns about every function of the sanitizer.
     lld = ["-use-ld=lld"] if shutil.which("ld.lld") else []
     stages.append([["swiftc"] + INSTRUMENT + lld + ["-static-stdlib"] + objects + ["-lz", "-o", BINARY]])
@@ -228,7 +232,7 @@ def tool_environment(target):
     return dict(os.environ, AVIARY_FUZZ_TARGET=target, ASAN_OPTIONS=":".join(options), SWIFT_BACKTRACE="enable=no")
 
 
-LIMITS = ["-rss_limit_mb=1024", "-malloc_limit_mb=512", "-timeout=10"]
+LIMITS = ["-rss_limit_mb=1024", "-malloc_limit_mb=512", "-timeout=30"]
 
 
 def fuzz(target, seconds, keep_corpus):

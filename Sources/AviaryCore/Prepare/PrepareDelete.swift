@@ -50,6 +50,7 @@ extension ServerCore {
                 paths.append(path)
             }
         }
+        if paths.contains(where: { (look($0).state?.childCount ?? 0) > 0 }) { paths = withDescendants(paths) }
         var bytes = 0
         for path in paths {
             bytes += path.count + 4
@@ -59,6 +60,29 @@ extension ServerCore {
         // Without the list the same nodes go when it is applied; a record too long to be read back would be fatal.
         let isListed = options.closeSessionTxn && !isSpaceLow && bytes + 256 <= options.maxBufferBytes
         return .closeSession(paths: isListed ? paths : nil)
+    }
+
+    /// Puts what is below ephemerals in front of them. No server makes nodes there, but a file can hold them; they go with
+    /// the ephemeral, and no change in flight may be left without its node.
+    private func withDescendants(_ paths: [[UInt8]]) -> [[UInt8]] {
+        var listed: Set<[UInt8]> = []
+        var ordered: [[UInt8]] = []
+        for path in paths {
+            let top = tree.find(path)
+            var below: [[UInt8]] = []
+            if top != none {
+                let end = tree.successorSkippingChildren(top)
+                var handle = tree.successor(top)
+                while handle != end {
+                    below.append([UInt8](tree.nodes[handle].path))
+                    handle = tree.successor(handle)
+                }
+            }
+            for path in below.reversed() + [path] where look(path).state != nil && listed.insert(path).inserted {
+                ordered.append(path)
+            }
+        }
+        return ordered
     }
 
     private func lookAtParent(of path: [UInt8]) -> Spot {

@@ -191,6 +191,12 @@ extension ServerCore {
             if parent != none { tree.touchParent(parent, zxid: header.zxid) }
             return .refused(.noNode)
         }
+        // There is something below it only at replay, over a snapshot that is ahead, or below an ephemeral of which a file
+        // says so.
+        while tree.nodes[handle].firstChild != none {
+            let deepest = tree.deepestFirst(below: handle)
+            applyDelete([UInt8](tree.nodes[deepest].path), at: deepest, header, into: &output)
+        }
         let bytes = Int64(max(tree.nodes[handle].dataLength, 0))
         // The list may go with the node.
         let acl = watches.isEmpty ? AccessReference.id(.open) : .list(tree.accessLists[tree.nodes[handle].acl])

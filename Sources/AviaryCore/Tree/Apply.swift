@@ -70,18 +70,10 @@ extension DataTree {
         setStat(parent, stat)
     }
 
-    /// Removes the node at `handle` and all below it; there is something below it only at replay over a snapshot that
-    /// already holds what was made there afterwards.
+    /// Removes the node at `handle`, which has no children.
     mutating func delete(_ handle: Handle, zxid: Zxid) {
         let parent = nodes[handle].parent
-        var deepest = handle
-        while true {
-            while nodes[deepest].firstChild != none { deepest = nodes[deepest].firstChild }
-            let next = nodes[deepest].parent
-            remove(deepest)
-            if deepest == handle { break }
-            deepest = next
-        }
+        remove(handle)
         touchParent(parent, zxid: zxid)
     }
 

@@ -131,6 +131,13 @@ struct DataTree: ~Copyable {
         return none
     }
 
+    /// The node at the end of the first children below `handle`.
+    func deepestFirst(below handle: Handle) -> Handle {
+        var deepest = handle
+        while nodes[deepest].firstChild != none { deepest = nodes[deepest].firstChild }
+        return deepest
+    }
+
     func isEphemeral(_ handle: Handle) -> Bool {
         owners.kinds.isEphemeral(nodes[handle].stat.ephemeralOwner)
     }

@@ -87,6 +87,58 @@ struct HostileFileTests {
         live(harness)
     }
 
+    @Test("Nodes below an ephemeral go with it, whatever is in flight for them", arguments: [true, false])
+    func childrenOfEphemeral(isListed: Bool) throws {
+        let harness = CoreHarness { $0.closeSessionTxn = isListed }
+        harness.core.reset()
+        harness.core.restore(session: SessionID(5), timeoutMilliseconds: 2000)
+        for (path, owner) in [("", 0), ("/e", 5), ("/e/c", 0), ("/e/c/d", 0), ("/e/f", 5), ("/e/g", 6)]
+            as [(String, Int64)]
+        {
+            let stat = StatPersisted(
+                czxid: Zxid(1),
+                mzxid: Zxid(1),
+                ctime: 0,
+                mtime: 0,
+                ephemeralOwner: owner,
+                pzxid: Zxid(1)
+            )
+            try Array(path.utf8).withUnsafeBytes {
+                try harness.core.restore(path: $0, data: nil, aclID: SnapshotNode.openACL, stat: stat)
+            }
+        }
+        harness.core.restore(session: SessionID(6), timeoutMilliseconds: 20_000)
+        try harness.core.finishSnapshot()
+        harness.core.start(lastZxid: Zxid(1), at: harness.now, into: &harness.output)
+        harness.carryOut()
+        let client = harness.connect(timeout: 20_000)
+        harness.isDiskHeld = true
+        client.post(.setData) {
+            $0.string("/e/c/d")
+            $0.string("in flight")
+            $0.int32(-1)
+        }
+        harness.advance(milliseconds: 6000)
+        client.post(.setData) {
+            $0.string("/e/c")
+            $0.string("too late")
+            $0.int32(-1)
+        }
+        client.post(.create) {
+            $0.string("/e/c/new")
+            $0.string("")
+            ACL.write(ACL.open, to: &$0)
+            $0.int32(0)
+        }
+        harness.releaseDisk()
+        #expect(client.next()?.error == .ok)
+        #expect(client.next()?.error == .noNode)
+        #expect(client.next()?.error == .noNode)
+        #expect(client.children("/") == [])
+        #expect(harness.core.digestMismatchCount == 0)
+        live(harness)
+    }
+
     @Test("A root that claims to belong to a session, or to be a container, stays", arguments: [5, Int64.min, -5])
     func ownedRoot(owner: Int64) throws {
         let harness = CoreHarness { $0.containerMaxNeverUsedMilliseconds = 1 }
