@@ -600,11 +600,21 @@ struct DurableMarkTests {
         #expect(try damage()?.reason.contains("\(length)") == true)
     }
 
-    @Test("A mark that does not check is none, and what is doubtful is refused")
-    func brokenMark() throws {
+    @Test("With a mark that does not check what is doubtful is refused, the last record too", arguments: [1, 10, 12])
+    func brokenMark(zxid: Int64) throws {
         disk.flipBit(path, offset: 9)
-        flip(10)
-        #expect(try damage()?.lastGoodZxid == Zxid(9))
+        flip(zxid)
+        #expect(try damage()?.lastGoodZxid == (zxid == 1 ? nil : Zxid(zxid - 1)))
+    }
+
+    @Test("A mark that does not check is made anew by a start that finds every record whole")
+    func brokenMarkIsRenewed() throws {
+        disk.flipBit(path, offset: 9)
+        var tree = NaiveTree()
+        let report = try recover(disk, into: &tree)
+        #expect(report.lastZxid == Zxid(12))
+        flip(12)
+        #expect(try damage()?.lastGoodZxid == Zxid(11))
     }
 
     @Test("A log of ours that another server cut and went on from is loaded")

@@ -49,7 +49,7 @@ struct LogDirectory {
             name: file.name,
             maxRecordBytes: limits.maxBufferBytes
         )
-        let mark: DurableMark?
+        var mark: DurableMark?
         switch reader.header {
         case .empty:
             return Empty(name: file.name)
@@ -58,6 +58,8 @@ struct LogDirectory {
             throw damaged(path, 0, reason)
         case .log(let found):
             mark = found
+        case .logWithBrokenMark:
+            break
         }
         guard case .end(let end) = try reader.next() else { return nil }
         guard let fault = end.fault else {
@@ -69,6 +71,7 @@ struct LogDirectory {
             directory: directory,
             name: file.name,
             mark: mark,
+            isMarkBroken: reader.header == .logWithBrokenMark,
             end: end,
             fault: fault,
             lastGood: Zxid(file.zxid.rawValue &- 1),

@@ -98,8 +98,9 @@ struct LogReplay<D: Disk> {
             throw .refused(error)
         }
         let path = FileNames.join(directory, file.name)
-        guard case .log(let mark) = reader.header else {
-            throw damaged(path, 0, "there is no transaction in it, although later logs exist", nil)
+        switch reader.header {
+        case .log, .logWithBrokenMark: break
+        case .empty, .notALog: throw damaged(path, 0, "there is no transaction in it, although later logs exist", nil)
         }
         var lastInFile: Zxid?
         var reported: Int64 = 0
@@ -122,7 +123,7 @@ struct LogReplay<D: Disk> {
                 if lastInFile == nil, !isNewest {
                     throw damaged(path, end.offset, "there is no transaction in it, although later logs exist", nil)
                 }
-                return try finish(file, path, end, mark, lastInFile, isNewest: isNewest)
+                return try finish(file, path, end, reader.header, lastInFile, isNewest: isNewest)
             }
         }
     }
@@ -190,11 +191,21 @@ struct LogReplay<D: Disk> {
         _ file: LogFileEntry,
         _ path: String,
         _ end: TxnLogEnd,
-        _ mark: DurableMark?,
+        _ header: TxnLogHeader,
         _ lastInFile: Zxid?,
         isNewest: Bool
     ) throws(ReplayError) {
-        if isNewest { result.newestLog = RecoveryReport.NewestLog(name: file.name, end: end.offset, mark: mark) }
+        var mark: DurableMark?
+        if case .log(let found) = header { mark = found }
+        let isMarkBroken = header == .logWithBrokenMark
+        if isNewest {
+            result.newestLog = RecoveryReport.NewestLog(
+                name: file.name,
+                end: end.offset,
+                mark: mark,
+                isMarkBroken: isMarkBroken
+            )
+        }
         guard let fault = end.fault else {
             guard let mark, end.offset < mark.stableEnd else { return }
             let reason = "the file ends here, although it was written up to offset \(mark.stableEnd)"
@@ -214,6 +225,7 @@ struct LogReplay<D: Disk> {
             directory: directory,
             name: file.name,
             mark: mark,
+            isMarkBroken: isMarkBroken,
             end: end,
             fault: fault,
             lastGood: lastInFile ?? Zxid(file.zxid.rawValue &- 1),

@@ -368,7 +368,7 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         }
         do { try file.syncFile() } catch { throw .syncFailed(error) }
         let seal = DurableMark(synced: log.end, groupEnd: log.end)
-        guard let mark = log.mark, mark != seal else { return }
+        guard log.mark.map({ $0 != seal }) ?? log.isMarkBroken else { return }
         // Not in the same sync: a mark may reach the disk before what it vouches for.
         var bytes = JuteWriter(capacity: DurableMark.size)
         seal.write(to: &bytes)

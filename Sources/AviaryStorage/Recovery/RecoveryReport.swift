@@ -53,6 +53,7 @@ package struct RecoveryReport: Sendable, Hashable {
         /// Behind the last whole record.
         var end: Int64
         var mark: DurableMark?
+        var isMarkBroken = false
     }
 
     init(database: Database, lastZxid: Zxid) {

@@ -7,6 +7,7 @@ struct LogTail<D: Disk> {
     let directory: String
     let name: String
     let mark: DurableMark?
+    let isMarkBroken: Bool
     let end: TxnLogEnd
     let fault: TxnLogFault
     /// The last whole record in front of it, or what is known to be before the file.
@@ -46,6 +47,9 @@ struct LogTail<D: Disk> {
             let size = try size()
             return length > 0 && end <= size ? .aboveLimit(length: Int(length)) : .damaged
         }
+        // A mark is written before the group that it announces, and a sector is written or not. So a broken one is damage,
+        // or no group followed it; and nothing says any more that a bad record was not acknowledged.
+        if isMarkBroken { return .damaged }
         if let mark, end.offset < mark.stableEnd { return .damaged }
         if let mark, isNewest {
             // A good record at or behind the end of the group proves that the group was stable; behind its end nothing

@@ -50,6 +50,11 @@ package struct DurableMark: Hashable, Sendable {
         writer.int32(Int32(truncatingIfNeeded: groupEnd - synced))
     }
 
+    /// Whether the twelve bytes are what stands there without a mark: the version and no dbid.
+    static func isNone(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        Int32(bigEndian: bytes.loadUnaligned(as: Int32.self)) == TxnLogFormat.version
+    }
+
     static func writeNone(to writer: inout JuteWriter) {
         writer.int32(TxnLogFormat.version)
         writer.int64(0)

@@ -93,8 +93,9 @@ package struct TxnLogReader<D: Disk>: ~Copyable {
         let magic = Int32(bigEndian: bytes.loadUnaligned(as: Int32.self))
         window.consume(size)
         if magic == TxnLogFormat.magic {
-            let mark = DurableMark(UnsafeRawBufferPointer(rebasing: bytes[Int(DurableMark.offsetInHeader)...]))
-            return .log(mark)
+            let place = UnsafeRawBufferPointer(rebasing: bytes[Int(DurableMark.offsetInHeader)...])
+            if let mark = DurableMark(place) { return .log(mark) }
+            return DurableMark.isNone(place) ? .log(nil) : .logWithBrokenMark
         }
         guard magic == 0 else { return .notALog(magic: magic) }
         // Space that was given to the file while what was written into it was lost.
@@ -110,7 +111,10 @@ package struct TxnLogReader<D: Disk>: ~Copyable {
 
 /// What the first bytes of a log say.
 package enum TxnLogHeader: Sendable, Hashable {
+    /// Without a mark when another server wrote it, or when nothing was synced.
     case log(DurableMark?)
+    /// One of ours whose mark is damaged: how far it was synced is not known any more.
+    case logWithBrokenMark
     /// Shorter than a header, or nothing but zeros.
     case empty
     case notALog(magic: Int32)
