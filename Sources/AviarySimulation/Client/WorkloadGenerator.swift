@@ -92,7 +92,7 @@ package struct WorkloadGenerator {
             let operation = writeCreate(to: &writer)
             return Request(operation: operation, expected: .create, body: writer.copy())
         case 36..<46:
-            writer.string(deletable())
+            writer.string(passing())
             writer.int32(version())
             return Request(operation: .delete, expected: .write, body: writer.copy())
         case 46..<60:
@@ -133,7 +133,9 @@ package struct WorkloadGenerator {
         }
     }
 
-    private mutating func deletable() -> String {
+    /// A path that may come and go. One of the lasting ones must not be made here either: when its creation was lost in a
+    /// crash, it could come back with a TTL or an owner, go, and begin to count anew.
+    private mutating func passing() -> String {
         let path = path()
         return Self.lastingPaths.contains(path) ? path + "/x" : path
     }
@@ -144,7 +146,7 @@ package struct WorkloadGenerator {
             [.create, .create, .create2, .create2, .createContainer, .createTTL] as [Operation]
         )
         let isSequential = operation != .createContainer && random.oneIn(3)
-        writer.string(isSequential ? random.pick(Self.lastingPaths) + "/n-" : path())
+        writer.string(isSequential ? random.pick(Self.lastingPaths) + "/n-" : passing())
         writer.buffer(data())
         ACL.write(acl(), to: &writer)
         switch operation {
@@ -166,7 +168,7 @@ package struct WorkloadGenerator {
                 body.withBytes { writer.raw($0) }
             case 4:
                 MultiHeader.write(type: Operation.delete.rawValue, to: &writer)
-                writer.string(deletable())
+                writer.string(passing())
                 writer.int32(-1)
             case 5, 6:
                 MultiHeader.write(type: Operation.setData.rawValue, to: &writer)
