@@ -617,6 +617,24 @@ struct DurableMarkTests {
         #expect(try damage()?.lastGoodZxid == Zxid(11))
     }
 
+    @Test("What a lost cut brings back behind the last group of an older log does not keep the server from starting")
+    func cutTakenBack() throws {
+        var later = History()
+        later.createMany(15)
+        let record = Array(FileBytes.log(later.records(14...14), padding: 0)[16...])
+        var bytes = try #require(disk.contents(path))
+        let end = offset(12) + (offset(12) - offset(11))
+        bytes.replaceSubrange(end + 64..<end + 64 + record.count, with: record)
+        disk.setContents(path, bytes)
+        disk.installLog("log.d", later.records(13...15))
+        var tree = NaiveTree()
+        #expect(try recover(disk, into: &tree).lastZxid == Zxid(15))
+        // But not when the next log does not go on with the very next zxid.
+        try disk.remove("log.d".inVersionFolder)
+        disk.installLog("log.e", later.records(14...15))
+        #expect(throws: StorageError.self) { try recover(disk, into: &tree) }
+    }
+
     @Test("A log of ours that another server cut and went on from is loaded")
     func cutByAnother() throws {
         let bytes = try #require(disk.contents(path))

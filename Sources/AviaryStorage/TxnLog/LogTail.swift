@@ -51,10 +51,12 @@ struct LogTail<D: Disk> {
         // or no group followed it; and nothing says any more that a bad record was not acknowledged.
         if isMarkBroken { return .damaged }
         if let mark, end.offset < mark.stableEnd { return .damaged }
+        // Behind the end of the group nothing was ever stable, in an older log either: a cut that is taken back with the
+        // power leaves there what a start had found torn. Whether the next log goes on behind is looked at in any case.
+        if let mark, end.offset >= mark.groupEnd { return .torn }
         if let mark, isNewest {
-            // A good record at or behind the end of the group proves that the group was stable; behind its end nothing
-            // was. A record inside the group proves nothing: blocks reach the disk in any order.
-            if end.offset >= mark.groupEnd { return .torn }
+            // A good record at or behind the end of the group proves that the group was stable. A record inside it proves
+            // nothing: blocks reach the disk in any order.
             guard try hasLostSector(mark) else { return .damaged }
             return try hasRecord(from: mark.groupEnd) ? .damaged : .torn
         }
