@@ -52,8 +52,13 @@ CHECKS = [
     ClientCheck("c-client", "c_client.py", ["gcc", "libzookeeper", "cli_mt"]),
     ClientCheck("garbage", "garbage.py"),
 ]
-# For --sanitize alone: it measures nothing and compares nothing.
-LOAD = ClientCheck("load", "load.py", ["gcc"], limit=900)
+# Run only when they are named. `load` is for --sanitize: it measures nothing and compares nothing.
+OPT_IN = [
+    ClientCheck("load", "load.py", ["gcc"], limit=900),
+    ClientCheck("ensemble", "ensemble.py", ["kazoo"], limit=400),
+    ClientCheck("ensemble-long", "ensemble_long.py", ["kazoo", "jdk", "jars"], limit=600),
+    ClientCheck("interop", "interop.py", ["kazoo", "jdk", "jars"], limit=400),
+]
 
 
 class Totals:
@@ -222,7 +227,7 @@ def sanitized(kind, work, totals, arguments, more):
     options = ["--sanitize=" + kind, "--scratch-path", sanitize.FOLDERS[kind]]
     if not arguments.only or "swift" in arguments.only:
         swift_tests(work, totals, options=options)
-    chosen = [check for check in CHECKS + [LOAD] if check.name in (arguments.only or sanitize.CHECKS)]
+    chosen = [check for check in CHECKS + OPT_IN if check.name in (arguments.only or sanitize.CHECKS)]
     for check in chosen:
         check.limit *= 4
     if chosen and (arguments.no_build or build(work, totals, options)):
@@ -234,7 +239,7 @@ def sanitized(kind, work, totals, arguments, more):
 
 
 def main():
-    steps = ["swift", "fuzz"] + [c.name for c in CHECKS + [LOAD]]
+    steps = ["swift", "fuzz"] + [c.name for c in CHECKS + OPT_IN]
     parser = argparse.ArgumentParser(prog="scripts/test", description="The tests of Aviary.")
     parser.add_argument("--quick", action="store_true", help="the pure Swift tests alone")
     parser.add_argument("--only", action="append", metavar="NAME", help="one step or check; repeatable")
@@ -243,6 +248,7 @@ def main():
     parser.add_argument("--no-build", action="store_true", help="take the release executable as it is")
     parser.add_argument("--sanitize", choices=sorted(sanitize.FOLDERS), help="tests and some checks under a sanitizer")
     parser.add_argument("--kills", type=int, metavar="N", help="how often durability kills the server")
+    parser.add_argument("--minutes", type=float, metavar="N", help="how long ensemble-long goes on")
     parser.add_argument("--jobs", type=int, default=2, help="client checks at a time (default 2)")
     arguments = parser.parse_args()
     if arguments.list:
@@ -259,7 +265,12 @@ def main():
         for check in CHECKS:
             if check.name == "durability":
                 check.limit += 10 * arguments.kills
-    chosen = [c for c in CHECKS + [LOAD] if (c.name in arguments.only if arguments.only else c is not LOAD)]
+    if arguments.minutes:
+        more["ensemble-long"] = ["--minutes", str(arguments.minutes)]
+        for check in OPT_IN:
+            if check.name == "ensemble-long":
+                check.limit += round(60 * arguments.minutes)
+    chosen = [c for c in CHECKS + OPT_IN if c.name in arguments.only] if arguments.only else CHECKS
     if arguments.sanitize:
         sanitized(arguments.sanitize, work, totals, arguments, more)
     elif arguments.quick:
