@@ -25,6 +25,47 @@ package struct Violation: Error, Sendable, CustomStringConvertible {
         case complaint = "the core complains"
         /// At the end nothing may wait for ever.
         case stuck = "something is never answered"
+
+        // Of ensembles.
+
+        /// Zxids of one history have a gap.
+        case notContiguous = "a zxid is missing in the order of transactions"
+        /// A write or a synced read did not take effect between its request and its reply (P1, P9).
+        case notLinearizable = "an operation took effect outside of its time"
+        /// Requests of one session took effect or were answered in another order (P2).
+        case sessionOrder = "the order of a session is broken"
+        /// A write happened twice (P6).
+        case writtenTwice = "a write happened twice"
+        /// An error was sent that was none, or for something that was done (P6).
+        case falseError = "an error is not true"
+        /// An event is missing before a reply that reflects what it is about (P7 a, e).
+        case missedEvent = "a watch was not told in time"
+        /// An event came that nobody waited for, or in the wrong order (P7 b, c, d).
+        case wrongEvent = "an event is wrong"
+        /// Two servers differ at the same zxid (P12).
+        case replicasDiffer = "two servers differ at the same zxid"
+        /// A session ended too early, or by the wrong server (P8).
+        case expiredTooEarly = "a session was ended too early"
+        /// A committed transaction is not stable on a quorum (P4).
+        case noQuorum = "a transaction is committed without being stable on a quorum"
+        /// Somebody leads who lacks what was committed before (P4).
+        case leaderLacksHistory = "a leader lacks what was committed"
+        /// Something grows that must not.
+        case unbounded = "something grows without bound"
+        /// A healed quorum does nothing.
+        case noProgress = "a healed quorum makes no progress"
+
+        // The invariants of the specifications, by their names there.
+
+        case leadership = "Leadership: two leaders in one epoch"
+        case prefixConsistency = "PrefixConsistency: two servers committed different transactions at one place"
+        case integrity = "Integrity: a transaction was delivered that no primary has broadcast"
+        case agreement = "Agreement: two servers delivered transactions of which the other has neither"
+        case totalOrder = "TotalOrder: two servers delivered two transactions in different orders"
+        case localPrimaryOrder = "LocalPrimaryOrder: transactions of one primary were delivered out of its order"
+        case globalPrimaryOrder =
+            "GlobalPrimaryOrder: a transaction of an earlier epoch was delivered behind a later one"
+        case primaryIntegrity = "PrimaryIntegrity: a primary broadcast before it delivered all of earlier epochs"
     }
 
     package var check: Check

@@ -11,6 +11,11 @@ package struct NaiveTree: RecoveryTarget {
         package var acl: [ACL]?
         package var aclID: Int64
         package var stat: StatPersisted
+
+        /// It goes with a session.
+        package var isEphemeral: Bool {
+            if case .ephemeral = NodeKind(owner: stat.ephemeralOwner, extendedTypes: true) { true } else { false }
+        }
     }
 
     package private(set) var nodes: [String: Node] = [:]
@@ -160,14 +165,17 @@ package struct NaiveTree: RecoveryTarget {
 
     package var digest: UInt64 {
         var sum: UInt64 = 0
-        for (path, node) in nodes where !path.hasPrefix("/zookeeper/") {
-            let prefix = Array(path.utf8).withUnsafeBytes { path in
-                guard let data = node.data else { return NodeDigest.prefix(path: path, data: nil) }
-                return data.withUnsafeBytes { NodeDigest.prefix(path: path, data: $0) }
-            }
-            sum &+= UInt64(NodeDigest.value(prefix: prefix, stat: node.stat))
-        }
+        for (path, node) in nodes where !path.hasPrefix("/zookeeper/") { sum &+= NaiveTree.digest(of: path, node) }
         return sum
+    }
+
+    /// What one node adds to the digest.
+    package static func digest(of path: String, _ node: Node) -> UInt64 {
+        let prefix = Array(path.utf8).withUnsafeBytes { path in
+            guard let data = node.data else { return NodeDigest.prefix(path: path, data: nil) }
+            return data.withUnsafeBytes { NodeDigest.prefix(path: path, data: $0) }
+        }
+        return UInt64(NodeDigest.value(prefix: prefix, stat: node.stat))
     }
 
     package func childCount(of path: String) -> Int {

@@ -1,0 +1,73 @@
+package import ZooKeeperProtocol
+
+/// Every read returns what stands at the zxid of its reply: data, stat, children (P3, P5, P10).
+package enum ReadCheck {
+    package static func check(_ history: History, _ committed: CommittedHistory) throws(Violation) {
+        for operation in history.operations where operation.request.isRead {
+            guard let reply = operation.reply else { continue }
+            try check(operation.request, reply, committed)
+        }
+    }
+
+    private static func check(
+        _ request: Request,
+        _ reply: History.Reply,
+        _ committed: CommittedHistory
+    ) throws(Violation) {
+        let path: String
+        switch request {
+        case .getData(let read, _), .exists(let read, _), .getChildren(let read, _): path = read
+        default: return
+        }
+        let node = committed.node(path, at: reply.zxid)
+        switch reply.error {
+        case .ok:
+            guard let node else { throw Violation(.wrongReply, "\(path) was read at \(reply.zxid), but is not there") }
+            switch reply.answer {
+            case .stat(let stat):
+                try check(stat, of: path, at: reply.zxid, committed)
+            case .data(let data, let stat):
+                guard data == node.data else { throw Violation(.wrongReply, "the data of \(path) at \(reply.zxid)") }
+                try check(stat, of: path, at: reply.zxid, committed)
+            case .children(let names, let stat):
+                let expected = committed.children(of: path, at: reply.zxid)
+                guard names.sorted() == expected else {
+                    throw Violation(
+                        .wrongReply,
+                        "the children of \(path) at \(reply.zxid): \(names.sorted()), expected \(expected)"
+                    )
+                }
+                try check(stat, of: path, at: reply.zxid, committed)
+            case .nothing, .created, .multi:
+                throw Violation(.wrongReply, "\(reply.answer) to \(request)")
+            }
+        case .noNode:
+            guard node == nil else { throw Violation(.wrongReply, "\(path) is missing at \(reply.zxid)") }
+        case .sessionMoved, .sessionExpired, .throttledOp:
+            break
+        default:
+            throw Violation(.falseError, "\(reply.error.rawValue) to \(request)")
+        }
+    }
+
+    /// A stat is that of a node at a zxid.
+    static func check(
+        _ stat: Stat,
+        of path: String,
+        at zxid: Zxid,
+        _ committed: CommittedHistory
+    ) throws(Violation) {
+        guard let node = committed.node(path, at: zxid) else {
+            throw Violation(.wrongReply, "\(path) at \(zxid): \(stat), but it is not there")
+        }
+        let children = Int32(committed.children(of: path, at: zxid).count)
+        let stored = node.stat
+        let isSame =
+            stat.czxid == stored.czxid && stat.mzxid == stored.mzxid && stat.pzxid == stored.pzxid
+            && stat.ctime == stored.ctime && stat.mtime == stored.mtime && stat.version == stored.version
+            && stat.aversion == stored.aversion && Int(stat.dataLength) == node.data?.count ?? 0
+            && stat.cversion == 2 &* stored.cversion &- children && stat.numChildren == children
+            && stat.ephemeralOwner == (node.isEphemeral ? stored.ephemeralOwner : 0)
+        guard isSame else { throw Violation(.wrongReply, "\(path) at \(zxid): \(stat), expected \(stored)") }
+    }
+}
