@@ -123,7 +123,7 @@ struct RecordTests {
     func descriptions() {
         #expect(Zxid(0x1_0000_000a).description == "0x10000000a")
         #expect(Zxid(-1).hex == "ffffffffffffffff")
-        #expect(Zxid(0x5_0000_0007).epoch == 5)
+        #expect(Zxid(0x5_0000_0007).epoch == Epoch(5))
         #expect(Zxid(0x5_0000_0007).counter == 7)
         #expect(Zxid(0x5_ffff_ffff).next == Zxid(0x6_0000_0000))
         #expect(SessionID(Int64.min).description == "0x8000000000000000")

@@ -1,4 +1,4 @@
-import ZooKeeperProtocol
+package import ZooKeeperProtocol
 
 /// From a frame to what is done about it.
 extension ServerCore {

@@ -1,4 +1,5 @@
 internal import AviaryCore
+internal import ZooKeeperProtocol
 
 // mntr: one `zk_NAME<TAB>VALUE` a line (docs/protocol/client-protocol.md section 19).
 //

@@ -1,4 +1,4 @@
-internal import AviaryCore
+internal import ZooKeeperProtocol
 
 #if canImport(Glibc)
     internal import Glibc
