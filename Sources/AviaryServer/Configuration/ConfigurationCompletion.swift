@@ -1,3 +1,5 @@
+import ZooKeeperProtocol
+
 // What depends on more than one value: defaults that follow from others, and values that only fit together.
 
 extension ConfigurationReader {
@@ -41,8 +43,8 @@ extension ConfigurationReader {
 
     /// A single `server.N` line may carry the client port; a static one beside it has to agree, as in Apache.
     private mutating func takeClientAddressOfMember() {
-        guard members.count == 1, let member = members.first, let port = member.clientPort else { return }
-        let host = member.clientHost ?? "0.0.0.0"
+        guard members.count == 1, let member = members.first, let client = member.client else { return }
+        let (host, port) = (client.host, client.port)
         if case .line(_)? = source(of: "clientPort"), let other = draft.clientPort, other != port {
             report(
                 source(of: "clientPort"),

@@ -1,3 +1,5 @@
+import ZooKeeperProtocol
+
 /// A setting from the command line: it goes through the same table as a line of the file, and wins over it.
 package struct ConfigurationOverride: Sendable, Equatable {
     package var key: String
@@ -102,7 +104,7 @@ struct ConfigurationReader {
     /// Where each setting stands in `assignments`, by what makes two of them the same.
     private var positions: [String: Int] = [:]
     var draft = ConfigurationDraft()
-    private(set) var members: [EnsembleMember] = []
+    private(set) var members: [QuorumMember] = []
     private var sourceOfMembers: Source?
 
     init(file: ConfigurationText?) {
@@ -265,11 +267,11 @@ extension ConfigurationReader {
 
     private mutating func take(member key: String, _ value: String, from source: Source) {
         do {
-            let member = try EnsembleMember(number: String(key.dropFirst("server.".count)), value: value)
+            let member = try QuorumMember(number: String(key.dropFirst("server.".count)), value: value)
             members.append(member)
             sourceOfMembers = sourceOfMembers ?? source
         } catch {
-            report(source, "\(key)=\(value): \(error.text); allowed is \(EnsembleMember.form)")
+            report(source, "\(key)=\(value): \(error.text); allowed is \(QuorumMember.form)")
         }
     }
 }

@@ -1,3 +1,5 @@
+import ZooKeeperProtocol
+
 /// Whether `server.N` lines leave a server alone, or ask for an ensemble, which does not exist yet.
 ///
 /// - Source: `docs/protocol/quorum-protocol.md` section 2.1 (which mode) and 2.4 (sanity rules).
@@ -6,7 +8,7 @@ enum EnsembleRefusal {
     ///
     /// As in Apache, one participant with `standaloneEnabled=true` is a standalone server: tools such as HBase and the
     /// Docker image write such a line.
-    static func reason(members: [EnsembleMember], isStandaloneEnabled: Bool) -> String? {
+    static func reason(members: [QuorumMember], isStandaloneEnabled: Bool) -> String? {
         let participants = members.filter { $0.role == .participant }
         let observers = members.filter { $0.role == .observer }
         let remedy = "keep one server.N line, or none, to serve alone with data of its own"
@@ -29,7 +31,7 @@ enum EnsembleRefusal {
         }
     }
 
-    private static func names(_ members: [EnsembleMember]) -> String {
+    private static func names(_ members: [QuorumMember]) -> String {
         let names = members.map { "server.\($0.id)" }
         guard let last = names.last, names.count > 1 else { return names.first ?? "" }
         return names.dropLast().joined(separator: ", ") + " and " + last

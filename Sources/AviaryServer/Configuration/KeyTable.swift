@@ -331,7 +331,7 @@ extension KeyTable {
         },
         .honoured("standaloneEnabled", .boolean, default: "true") { $0.isStandaloneEnabled = $1 },
         .honoured("dynamicConfigFile", .path, default: "none") { $0.dynamicConfigurationFile = $1 },
-        // Members are read by EnsembleMembers.swift, with the dynamic file; the table only knows the names.
+        // Members are read by ZooKeeperProtocol, with the dynamic file; the table only knows the names.
         .honoured("server.", .anything, default: "none") { _, _ in },
     ]
 }

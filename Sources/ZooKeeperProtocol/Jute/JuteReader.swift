@@ -8,6 +8,8 @@ package enum JuteError: Error, Equatable {
     case badValue(Int64)
     /// A field is null that must not be.
     case unexpectedNull
+    /// A text that is not of the form that the field asks for; shown short and without control characters.
+    case badText(String)
 }
 
 /// Reads Jute primitives from borrowed bytes (docs/protocol/client-protocol.md section 1).

@@ -1,4 +1,5 @@
 import Testing
+import ZooKeeperProtocol
 
 @testable import AviaryServer
 
@@ -118,11 +119,11 @@ struct ConfigurationEnsembleTests {
             ("server.1=a:1:2;1;2", "more than one ';'"),
             ("server.1=a:1:2;x:y", "x:y is not [host:]clientPort"),
             ("server.1=::1:1:2", "::1:1:2 is not host:quorumPort:electionPort"),
-            ("server.1=a:1:2|b:1:2:observer", "its addresses have different roles"),
+            ("server.1=a:1:2:participant|b:1:2:observer", "its addresses have different roles"),
         ]
     )
     func malformed(line: String, text: String) {
-        #expect(problems("clientPort=1\n" + line) == ["zoo.cfg:3: \(line): \(text); allowed is \(EnsembleMember.form)"])
+        #expect(problems("clientPort=1\n" + line) == ["zoo.cfg:3: \(line): \(text); allowed is \(QuorumMember.form)"])
     }
 
     @Test("A dynamic file is read like lines of this one")
