@@ -7,30 +7,40 @@ from harness import HERE, JARS, Check, equal
 SOURCE = os.path.join(HERE, "java", "Recipes.java")
 
 
+def compile_recipes(check):
+    """The class path with Recipes.java on it."""
+    classes, jars = os.path.join(check.work, "classes"), os.path.join(JARS, "*")
+    built = subprocess.run(["javac", "-nowarn", "-proc:none", "-d", classes, "-cp", jars, SOURCE], capture_output=True, text=True)
+    equal(0, built.returncode, built.stderr)
+    return classes + os.pathsep + jars
+
+
+def run_recipes(check, class_path, address, kill):
+    """Runs all recipes against `address`; where they want a server killed and restarted, `kill()` is called."""
+    log = open(os.path.join(check.work, "curator.log"), "a")
+    process = subprocess.Popen(
+        ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+         "-Dlog4j2.configurationFile=" + os.path.join(HERE, "java", "log4j2.properties"), "-cp", class_path, "Recipes", address],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1)
+
+    def on_line(line):
+        if line == "KILL":
+            kill()
+            process.stdin.write("\n")
+
+    code = check.results(process, 240, on_line)
+    if code:
+        check.fail("Recipes.java", "exit code %d" % code)
+
+
 def main():
     with Check("curator") as check:
-        classes = os.path.join(check.work, "classes")
-        jars = os.path.join(JARS, "*")
+        class_path = None
         with check.case("Recipes.java compiles"):
-            built = subprocess.run(["javac", "-nowarn", "-proc:none", "-d", classes, "-cp", jars, SOURCE],
-                                   capture_output=True, text=True)
-            equal(0, built.returncode, built.stderr)
+            class_path = compile_recipes(check)
         server = check.server().start()
-        log = open(os.path.join(check.work, "curator.log"), "w")
-        process = subprocess.Popen(
-            ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-             "-Dlog4j2.configurationFile=" + os.path.join(HERE, "java", "log4j2.properties"),
-             "-cp", classes + os.pathsep + jars, "Recipes", server.address],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1)
-
-        def on_line(line):
-            if line == "KILL":
-                server.restart()
-                process.stdin.write("\n")
-
-        code = check.results(process, 240, on_line)
-        if code:
-            check.fail("Recipes.java", "exit code %d" % code)
+        if class_path:
+            run_recipes(check, class_path, server.address, server.restart)
 
 
 if __name__ == "__main__":

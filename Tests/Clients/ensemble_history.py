@@ -14,7 +14,7 @@ import linearizability
 import wire
 from linearizability import CAS, READ, WRITE, Operation
 
-HOME, REGISTERS, NUMBERS, QUEUE, NODES = "/history", "/history/r", "/history/n", "/history/q", "/history/d"
+REGISTERS, NUMBERS, QUEUE, NODES = "/r", "/n", "/q", "/d"
 SEQUENTIAL, EPHEMERAL = 2, 1
 NO_NODE, BAD_VERSION, NODE_EXISTS, SESSION_EXPIRED, SESSION_MOVED = -101, -103, -110, -112, -118
 
@@ -95,7 +95,7 @@ class Client(threading.Thread):
 
     def __init__(self, history, number, seed):
         super().__init__(daemon=True)
-        self.history, self.name, self.number = history, "client %d" % number, number
+        self.history, self.home, self.name, self.number = history, history.home, "client %d" % number, number
         self.chance = random.Random(seed)
         self.roamer = Roamer(history.ports, seed, history.timeout)
         self.operations, self.numbers, self.put, self.taken, self.nodes = [], [], [], [], []
@@ -131,7 +131,7 @@ class Client(threading.Thread):
 
     def key(self):
         """One of a few registers; new ones come up as time goes by, so that the history of each stays short."""
-        return "%s/%d-%d" % (REGISTERS, self.history.generation, self.chance.randrange(self.history.keys))
+        return self.history.register(self.history.generation, self.chance.randrange(self.history.keys))
 
     def note(self, kind, key, value=None, expected=None):
         operation = Operation(self.name, kind, key, time.monotonic(), value=value, expected=expected)
@@ -177,7 +177,7 @@ class Client(threading.Thread):
         """A name that the server numbers, under a parent of all."""
         note = types.SimpleNamespace(token=self.token(), start=time.monotonic(), end=None, path=None, zxid=0)
         self.numbers.append(note)
-        note.path, stat = self.create_with_stat(NUMBERS + "/n-", note.token, SEQUENTIAL)
+        note.path, stat = self.create_with_stat(self.home + NUMBERS + "/n-", note.token, SEQUENTIAL)
         note.zxid, note.end = stat["czxid"], time.monotonic()
 
     def create_with_stat(self, path, data, flags=0):
@@ -187,15 +187,15 @@ class Client(threading.Thread):
     def enqueue(self):
         note = {"token": self.token(), "path": None}
         self.put.append(note)
-        note["path"], _ = self.create_with_stat(QUEUE + "/q-", note["token"], SEQUENTIAL)
+        note["path"], _ = self.create_with_stat(self.home + QUEUE + "/q-", note["token"], SEQUENTIAL)
 
     def dequeue(self):
         """Takes the first of the queue: whoever's delete succeeds has it."""
-        reader = self.roamer.call(wire.GET_CHILDREN, wire.string(QUEUE) + b"\0")
+        reader = self.roamer.call(wire.GET_CHILDREN, wire.string(self.home + QUEUE) + b"\0")
         names = sorted(reader.vector(reader.string))
         if not names:
             return
-        path = "%s/%s" % (QUEUE, self.chance.choice(names[:3]))
+        path = "%s%s/%s" % (self.home, QUEUE, self.chance.choice(names[:3]))
         data = self.roamer.call(wire.GET_DATA, wire.string(path) + b"\0").buffer()
         note = {"token": data, "path": path, "done": None}
         self.taken.append(note)
@@ -207,7 +207,7 @@ class Client(threading.Thread):
             raise
 
     def create(self):
-        path = "%s/%d-%d" % (NODES, self.number, self.count + 1)
+        path = "%s%s/%d-%d" % (self.home, NODES, self.number, self.count + 1)
         note = {"path": path, "token": self.token(), "created": None, "deleted": False}
         self.nodes.append(note)
         self.mine[path] = note
@@ -229,10 +229,11 @@ class History:
 
     `restless`: how often a client changes the server though nothing is wrong. `rest`: seconds between requests, at most."""
 
-    def __init__(self, ensemble, clients=5, seed=1, keys=3, timeout=10000, restless=0.01, rest=0.01, generation_seconds=1.0):
+    def __init__(self, ensemble, clients=5, seed=1, keys=3, timeout=10000, restless=0.01, rest=0.01, generation_seconds=1.0,
+                 home="/history"):
         self.ensemble, self.ports = ensemble, [member.port for member in ensemble]
         self.timeout, self.restless, self.rest, self.keys, self.generation = timeout, restless, rest, keys, 0
-        self.generation_seconds = generation_seconds
+        self.generation_seconds, self.home = generation_seconds, home
         self.stopping, self.versions = threading.Event(), {}
         self.clients = [Client(self, n, seed * 1000 + n) for n in range(clients)]
         self.keeper = threading.Thread(target=self.new_registers, daemon=True)
@@ -246,14 +247,17 @@ class History:
         return self.versions.get(key, 0)
 
     def start(self):
-        self.ensure([HOME, REGISTERS, NUMBERS, QUEUE, NODES] + self.registers(0))
+        self.ensure([self.home] + [self.home + part for part in (REGISTERS, NUMBERS, QUEUE, NODES)] + self.registers(0))
         for client in self.clients:
             client.start()
         self.keeper.start()
         return self
 
     def registers(self, generation):
-        return ["%s/%d-%d" % (REGISTERS, generation, n) for n in range(self.keys)]
+        return [self.register(generation, n) for n in range(self.keys)]
+
+    def register(self, generation, number):
+        return "%s%s/%d-%d" % (self.home, REGISTERS, generation, number)
 
     def ensure(self, paths):
         """Creates empty nodes, over whatever happens to the servers; gives up after 120 s."""
@@ -333,7 +337,7 @@ class History:
                  for path, times in collections.Counter(note.path for note in told).items() if times > 1]
         wrong += ["%s with %r was acknowledged and is not there" % (note.path, note.token)
                   for note in told if note.path not in tree or tree[note.path]["data"] != note.token]
-        there = sorted((node["stat"]["czxid"], path) for path, node in tree.items() if path.startswith(NUMBERS + "/"))
+        there = sorted((node["stat"]["czxid"], path) for path, node in tree.items() if path.startswith(self.home + NUMBERS + "/"))
         if there != sorted(there, key=lambda pair: pair[1]):
             wrong.append("the numbers of names do not follow their zxids")
         tokens = [tree[path]["data"] for _, path in there]
@@ -343,7 +347,7 @@ class History:
 
     def verify_queue(self, tree):
         """Everything put in is there or was taken, by one."""
-        wrong, taken, left = [], {}, {node["data"]: path for path, node in tree.items() if path.startswith(QUEUE + "/")}
+        wrong, taken, left = [], {}, {node["data"]: path for path, node in tree.items() if path.startswith(self.home + QUEUE + "/")}
         unknown = {n["token"] for n in self.all("taken") if n["done"] is None}
         for note in self.all("taken"):
             if note["done"]:
@@ -380,19 +384,21 @@ def prove():
     def node(data=b"", version=0, zxid=1):
         return {"data": data, "acl": [], "stat": {"version": version, "czxid": zxid}}
 
+    home = "/history"
+
     def fresh():
         history = History([], clients=2)
         one, two = history.clients
         one.operations = [Operation("client 0", WRITE, "k", 0, 1, b"1", version=1, zxid=1)]
         two.operations = [Operation("client 1", READ, "k", 2, 3, b"1", version=1), Operation("client 1'", READ, "k", 4, 5, b"1", version=1)]
-        one.numbers = [types.SimpleNamespace(token=b"a%d" % i, start=9 + i, end=9.5 + i, path="%s/n-%010d" % (NUMBERS, i), zxid=5 + i)
+        one.numbers = [types.SimpleNamespace(token=b"a%d" % i, start=9 + i, end=9.5 + i, path=home + NUMBERS + "/n-%010d" % i, zxid=5 + i)
                        for i in range(2)]
-        one.put = [{"token": b"p%d" % i, "path": "%s/q-%d" % (QUEUE, i)} for i in range(3)]
-        two.taken = [{"token": b"p0", "path": QUEUE + "/q-0", "done": True}, {"token": b"p1", "path": QUEUE + "/q-1", "done": None}]
-        one.nodes = [{"path": NODES + "/a", "token": b"n", "created": 8, "deleted": False},
-                     {"path": NODES + "/b", "token": b"n", "created": 9, "deleted": True}]
-        tree = {"k": node(b"1", 1), NUMBERS + "/n-0000000000": node(b"a0", zxid=5), NUMBERS + "/n-0000000001": node(b"a1", zxid=6),
-                QUEUE + "/q-2": node(b"p2"), NODES + "/a": node(b"n", zxid=8)}
+        one.put = [{"token": b"p%d" % i, "path": home + QUEUE + "/q-%d" % i} for i in range(3)]
+        two.taken = [{"token": b"p0", "path": home + QUEUE + "/q-0", "done": True}, {"token": b"p1", "path": home + QUEUE + "/q-1", "done": None}]
+        one.nodes = [{"path": home + NODES + "/a", "token": b"n", "created": 8, "deleted": False},
+                     {"path": home + NODES + "/b", "token": b"n", "created": 9, "deleted": True}]
+        tree = {"k": node(b"1", 1), home + NUMBERS + "/n-0000000000": node(b"a0", zxid=5), home + NUMBERS + "/n-0000000001": node(b"a1", zxid=6),
+                home + QUEUE + "/q-2": node(b"p2"), home + NODES + "/a": node(b"n", zxid=8)}
         return history, tree, one, two
 
     def faults():
@@ -401,18 +407,18 @@ def prove():
         yield "a register gone", lambda tree, one, two: tree.pop("k")
         yield "a stale synced read", lambda tree, one, two: vars_of(two.operations[0], value=b"", version=0)
         yield "a read that goes back", lambda tree, one, two: vars_of(two.operations[1], value=b"", version=0)
-        yield "a name gone", lambda tree, one, two: tree.pop(NUMBERS + "/n-0000000001")
+        yield "a name gone", lambda tree, one, two: tree.pop(home + NUMBERS + "/n-0000000001")
         yield "a name given twice", lambda tree, one, two: vars_of(one.numbers[1], path=one.numbers[0].path)
-        yield "numbers against the zxids", lambda tree, one, two: tree[NUMBERS + "/n-0000000001"]["stat"].update(czxid=4)
-        yield "a create done twice", lambda tree, one, two: tree.update({NUMBERS + "/n-0000000002": node(b"a1", zxid=7)})
+        yield "numbers against the zxids", lambda tree, one, two: tree[home + NUMBERS + "/n-0000000001"]["stat"].update(czxid=4)
+        yield "a create done twice", lambda tree, one, two: tree.update({home + NUMBERS + "/n-0000000002": node(b"a1", zxid=7)})
         yield "zxids against time", lambda tree, one, two: vars_of(one.numbers[1], zxid=4)
-        yield "an item lost", lambda tree, one, two: tree.pop(QUEUE + "/q-2")
-        yield "an item taken and there", lambda tree, one, two: tree.update({QUEUE + "/q-0": node(b"p0")})
+        yield "an item lost", lambda tree, one, two: tree.pop(home + QUEUE + "/q-2")
+        yield "an item taken and there", lambda tree, one, two: tree.update({home + QUEUE + "/q-0": node(b"p0")})
         yield "an item taken twice", lambda tree, one, two: two.taken.append(dict(two.taken[0]))
-        yield "an item from nowhere", lambda tree, one, two: tree.update({QUEUE + "/q-9": node(b"p9")})
-        yield "a node gone", lambda tree, one, two: tree.pop(NODES + "/a")
-        yield "a node made again", lambda tree, one, two: tree.update({NODES + "/a": node(b"n", zxid=10)})
-        yield "a deleted node back", lambda tree, one, two: tree.update({NODES + "/b": node(b"n", zxid=9)})
+        yield "an item from nowhere", lambda tree, one, two: tree.update({home + QUEUE + "/q-9": node(b"p9")})
+        yield "a node gone", lambda tree, one, two: tree.pop(home + NODES + "/a")
+        yield "a node made again", lambda tree, one, two: tree.update({home + NODES + "/a": node(b"n", zxid=10)})
+        yield "a deleted node back", lambda tree, one, two: tree.update({home + NODES + "/b": node(b"n", zxid=9)})
         yield "zxids of a session going back", lambda tree, one, two: one.roamer.backwards.append("0x1 after 0x2")
 
     def vars_of(thing, **values):

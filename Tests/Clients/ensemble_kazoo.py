@@ -15,7 +15,6 @@ from kazoo.protocol.states import KazooState
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 QUICK = dict(max_tries=-1, delay=0.02, max_delay=0.2, backoff=1.5)
-HOME = "/kazoo"
 # What a request may end with while servers fail: nobody knows whether it was done.
 UNKNOWN = (errors.ConnectionLoss, errors.ConnectionClosedError, errors.SessionExpiredError, errors.OperationTimeoutError,
            KazooTimeoutError, errors.CancelledError)
@@ -42,8 +41,8 @@ class KazooLoad:
     """`workers` clients with a lock, an ephemeral and sequential names each, one that comes and goes, one that writes what another
     watches."""
 
-    def __init__(self, ensemble, workers=3, timeout=10.0, seed=1):
-        self.hosts, self.timeout, self.chance = ensemble.hosts, timeout, random.Random(seed)
+    def __init__(self, ensemble, workers=3, timeout=10.0, home="/kazoo"):
+        self.hosts, self.timeout, self.home = ensemble.hosts, timeout, home
         self.stopping, self.trouble, self.sessions = threading.Event(), [], []
         self.held, self.names, self.left, self.stayed = [], [], [], []
         self.written, self.seen, self.children_seen = 0, [], []
@@ -54,7 +53,7 @@ class KazooLoad:
         first = Session(self)
         self.sessions.append(first)
         for path in ("lock", "names", "ephemerals", "watched"):
-            first.client.retry(first.client.ensure_path, HOME + "/" + path)
+            first.client.retry(first.client.ensure_path, self.home + "/" + path)
         self.watch(first)
         workers = [(self.work, n) for n in range(self.count)] + [(self.come_and_go, 0), (self.write_watched, 0)]
         self.threads = [threading.Thread(target=self.guarded, args=given, daemon=True) for given in workers]
@@ -71,12 +70,12 @@ class KazooLoad:
     def watch(self, session):
         client = session.client
 
-        @client.DataWatch(HOME + "/watched")
+        @client.DataWatch(self.home + "/watched")
         def data_changed(data, stat):
             if stat is not None:
                 self.seen.append((stat.mzxid, data))
 
-        @client.ChildrenWatch(HOME + "/names")
+        @client.ChildrenWatch(self.home + "/names")
         def children_changed(names):
             self.children_seen.append(len(names))
             self.children = set(names)
@@ -85,10 +84,10 @@ class KazooLoad:
         session, chance = Session(self), random.Random(number)
         self.sessions.append(session)
         lost, client = session.lost, session.client
-        path = "%s/ephemerals/stays-%d" % (HOME, number)
+        path = "%s/ephemerals/stays-%d" % (self.home, number)
         client.retry(self.make_ephemeral, client, path)
         while not self.stopping.is_set():
-            lock = client.Lock(HOME + "/lock", "worker %d" % number)
+            lock = client.Lock(self.home + "/lock", "worker %d" % number)
             try:
                 if not lock.acquire(timeout=30):
                     continue
@@ -123,7 +122,7 @@ class KazooLoad:
 
     def name_one(self, client, number):
         try:
-            self.names.append(client.create(HOME + "/names/n-", b"%d" % number, sequence=True))
+            self.names.append(client.create(self.home + "/names/n-", b"%d" % number, sequence=True))
         except UNKNOWN:
             pass
 
@@ -132,7 +131,7 @@ class KazooLoad:
         while not self.stopping.is_set():
             session = Session(self)
             try:
-                path = session.client.create(HOME + "/ephemerals/goes-", b"", ephemeral=True, sequence=True)
+                path = session.client.create(self.home + "/ephemerals/goes-", b"", ephemeral=True, sequence=True)
             except UNKNOWN:
                 path = None
             lost = session.lost
@@ -147,7 +146,7 @@ class KazooLoad:
         while not self.stopping.is_set():
             self.written += 1
             try:
-                session.client.set(HOME + "/watched", b"%d" % self.written)
+                session.client.set(self.home + "/watched", b"%d" % self.written)
             except UNKNOWN:
                 pass
             time.sleep(0.02)
@@ -201,8 +200,8 @@ class KazooLoad:
         wrong, zxids = [], [zxid for zxid, _ in self.seen]
         if zxids != sorted(zxids):
             wrong.append("what was watched went back")
-        want = tree[HOME + "/watched"]["data"]
-        names = {path.rsplit("/", 1)[1] for path in tree if path.startswith(HOME + "/names/")}
+        want = tree[self.home + "/watched"]["data"]
+        names = {path.rsplit("/", 1)[1] for path in tree if path.startswith(self.home + "/names/")}
         try:
             wait_until("the last change to be told", lambda: self.seen[-1][1] == want and self.children == names, 10)
         except AssertionError as error:

@@ -65,10 +65,10 @@ class Mixed:
                     except wire.ServerError:
                         continue
                     raise AssertionError("a write that must fail succeeded")
-        self.ensemble.compare()                                # with the ephemerals
+        self.ensemble.compare(strict=True)                                # with the ephemerals
         for c in connections:
             c.close()
-        tree = self.ensemble.compare()
+        tree = self.ensemble.compare(strict=True)
         equal(6 * len(members), sum(path.startswith(root + "/seq-") for path in tree))
         expect(not any(path.endswith("/ephemeral") for path in tree), "an ephemeral outlived its session")
 
@@ -83,7 +83,7 @@ class Mixed:
         through = self.ours.connect()
         for i in range(50):
             through.create("/through-ours-%d" % i, b"x")
-        self.ensemble.compare()
+        self.ensemble.compare(strict=True)
         self.ours.pause()
         c.socket.settimeout(1)
         try:
@@ -96,7 +96,7 @@ class Mixed:
         through.drop()
         absent.launch().serving()
         self.ensemble.wait_formed()
-        tree = self.ensemble.compare()
+        tree = self.ensemble.compare(strict=True)
         equal(200, sum(path.startswith("/by-our-vote-") for path in tree))
         equal(50, sum(path.startswith("/through-ours-") for path in tree))
 
@@ -139,7 +139,7 @@ class Following:
             self.ours.launch().serving()
             grown = {key for key, value in counters(leader).items() if value > counts[key]}
             equal({name + "_count"}, grown)
-            self.ensemble.compare()
+            self.ensemble.compare(strict=True)
         self.mixed.write_through_each("caught-up")
 
     def move(self):
@@ -163,7 +163,7 @@ class Following:
             equal(session, c.exists("/mixed-ephemeral")["ephemeralOwner"])
         c.close()
         writer.close()
-        expect("/mixed-ephemeral" not in self.ensemble.compare(), "the ephemeral outlived its session")
+        expect("/mixed-ephemeral" not in self.ensemble.compare(strict=True), "the ephemeral outlived its session")
 
     def lead_by_apache(self):
         """The leader, which is Apache's: ours is restarted where it leads."""
@@ -207,7 +207,7 @@ class Leading:
                 c.create("/taught-%s-%d" % (wipe, i), b"x" * 100)
             c.close()
             follower.launch().serving()
-            self.ensemble.compare()
+            self.ensemble.compare(strict=True)
             equal("0", follower.mntr().get("digest_mismatches_count"))
         self.mixed.write_through_each("taught")
 

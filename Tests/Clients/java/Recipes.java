@@ -1,6 +1,6 @@
 // Curator's operations and recipes, all at once on one server, each in two parts: before and after a kill -9 and restart of it.
 //
-//     java Recipes HOST:PORT
+//     java Recipes HOST:PORT[,HOST:PORT...]
 //
 // Prints "ok NAME" or "FAIL NAME: WHY" for each part. Where the server is to be killed and restarted it prints "KILL" and waits
 // for a line on standard input.
@@ -154,7 +154,9 @@ public class Recipes {
         return new String(data, StandardCharsets.UTF_8);
     }
 
+    /** What another client wrote before is seen: on an ensemble the two may be on different servers. */
     static String data(CuratorFramework client, String path) throws Exception {
+        client.sync().forPath(path);
         return text(client.getData().forPath(path));
     }
 
@@ -250,7 +252,7 @@ public class Recipes {
                 start(owner);
                 other = connect();
                 owner.create().withACL(ZooDefs.Ids.CREATOR_ALL_ACL).forPath("/secret", bytes("s"));
-                fails(KeeperException.NoAuthException.class, () -> other.getData().forPath("/secret"));
+                fails(KeeperException.NoAuthException.class, () -> data(other, "/secret"));
                 owner.create().withACL(Collections.singletonList(new ACL(ZooDefs.Perms.READ, new Id("ip", "127.0.0.0/8"))))
                         .forPath("/from-here", bytes("s"));
                 equal("s", data(other, "/from-here"), "data");
@@ -258,7 +260,7 @@ public class Recipes {
 
             void after() throws Exception {
                 equal("s", data(owner, "/secret"), "data");
-                fails(KeeperException.NoAuthException.class, () -> other.getData().forPath("/secret"));
+                fails(KeeperException.NoAuthException.class, () -> data(other, "/secret"));
             }
         },
         new Recipe("InterProcessMutex") {
@@ -690,12 +692,11 @@ public class Recipes {
             void after() throws Exception {
                 equal(sessions.get(client), other.checkExists().forPath("/persistent-node").getEphemeralOwner(), "owner");
                 equal("here", data(other, "/persistent-ttl"), "data");
+                long made = other.checkExists().forPath("/persistent-node").getCzxid();
+                other.delete().forPath("/persistent-node");
                 until("it to be made again", () -> {
-                    if (other.checkExists().forPath("/persistent-node") != null) {
-                        other.delete().forPath("/persistent-node");
-                    }
                     Stat stat = other.checkExists().forPath("/persistent-node");
-                    return stat != null && stat.getCzxid() > 0;
+                    return stat != null && stat.getCzxid() > made;
                 });
                 node.setData(bytes("changed"));
                 until("the data", () -> data(other, "/persistent-node").equals("changed"));
