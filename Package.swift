@@ -31,6 +31,9 @@ let package = Package(
         // One processor instruction that Swift has no name for.
         .target(name: "CChecksum"),
 
+        // Level 1: election, discovery, synchronization, broadcast.
+        .target(name: "Zab", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
+
         // Level 1: files, over an injected disk.
         .target(name: "AviaryStorage", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
 
@@ -86,6 +89,7 @@ let package = Package(
             dependencies: ["ZooKeeperProtocol"],
             swiftSettings: settings
         ),
+        .testTarget(name: "ZabTests", dependencies: ["Zab", "ZooKeeperProtocol"], swiftSettings: settings),
         .testTarget(
             name: "AviaryStorageTests",
             dependencies: ["AviarySimulation", "AviaryStorage", "ZooKeeperProtocol"],

@@ -1,0 +1,184 @@
+import ZooKeeperProtocol
+
+/// Fast leader election: rounds of votes until a quorum wants the same leader (docs/protocol/quorum-protocol.md
+/// section 5.4, Apache's `FastLeaderElection`).
+///
+/// Nothing here makes an epoch safe; that is what discovery does. An election only has to end, and soon, with a server
+/// whose history is long enough. Between elections it keeps the final vote, for servers that still look.
+struct Election: Sendable {
+    enum Result: Equatable, Sendable {
+        case none
+        /// The vote changed: everybody is to hear of it.
+        case changed
+        /// `vote` is final. Those who are still to count it hear of it first if it changed.
+        case elected(isChanged: Bool)
+    }
+
+    /// Rounds this server has taken part in: its logical clock.
+    private(set) var round: Int64 = 0
+    /// What this server proposes; after the election, what came out of it.
+    private(set) var vote = Vote.none(round: 0)
+    private(set) var isLooking = false
+    private var own = Vote.none(round: 0)
+    /// Votes of this round.
+    private var received = BallotBox()
+    /// Votes of servers that have a leader.
+    private var settled = BallotBox()
+    private var interval: Int64 = 0
+    private var resendAt = Int64.max
+    /// When a quorum of equal votes stops to wait for a better one.
+    private var finalizeAt: Int64?
+
+    // MARK: Beginning
+
+    /// Starts a round with this server's own vote, `Vote.none` if it may not be elected.
+    mutating func begin(own vote: Vote, interval: Int64, at time: Int64) {
+        round += 1
+        own = vote
+        own.round = round
+        self.vote = own
+        received.removeAll()
+        settled.removeAll()
+        isLooking = true
+        finalizeAt = nil
+        self.interval = interval
+        resendAt = time + interval
+    }
+
+    /// Takes a leader without an election: the designated one of a reconfiguration.
+    mutating func settle(on vote: Vote) {
+        self.vote = vote
+        self.vote.round = round
+        end()
+    }
+
+    private mutating func end() {
+        isLooking = false
+        resendAt = .max
+        finalizeAt = nil
+        received.removeAll()
+        settled.removeAll()
+    }
+
+    /// The ensemble agreed on an epoch: this is what those who still look are told from now on.
+    mutating func formed(_ epoch: Epoch) {
+        vote.peerEpoch = epoch
+    }
+
+    // MARK: Votes
+
+    /// What a ballot of a voter changes (`HandleNotmsg`).
+    mutating func handle(_ ballot: Ballot, electorate: Electorate, at time: Int64, finalize: Int64) -> Result {
+        guard isLooking, electorate.isVoter(ballot.from), electorate.isVoter(ballot.vote.leader) else { return .none }
+        switch ballot.state {
+        case .observing:
+            return .none
+        case .looking:
+            return handle(looking: ballot, electorate: electorate, at: time, finalize: finalize)
+        case .following, .leading:
+            return handle(settled: ballot, electorate: electorate)
+        }
+    }
+
+    private mutating func handle(
+        looking ballot: Ballot,
+        electorate: Electorate,
+        at time: Int64,
+        finalize: Int64
+    ) -> Result {
+        // Who does not know its own history can neither be compared nor compare.
+        guard own.zxid != Vote.unknownZxid, ballot.vote.zxid != Vote.unknownZxid else { return .none }
+        // It may have had a leader a moment ago; it has none now.
+        settled.remove(ballot.from)
+        guard ballot.vote.round >= round else { return .none }
+        let before = vote
+        if ballot.vote.round > round {
+            round = ballot.vote.round
+            received.removeAll()
+            own.round = round
+            vote = ballot.vote.beats(own, weight: electorate.weight(of: ballot.vote.leader)) ? ballot.vote : own
+        } else if ballot.vote.beats(vote, weight: electorate.weight(of: ballot.vote.leader)) {
+            vote = ballot.vote
+        }
+        received.put(ballot)
+        if vote != before { finalizeAt = nil }
+        if count(electorate: electorate, at: time, finalize: finalize) != .none {
+            return .elected(isChanged: vote != before)
+        }
+        return vote == before ? .none : .changed
+    }
+
+    /// Somebody has a leader: follow it as well if a quorum does and it leads indeed.
+    private mutating func handle(settled ballot: Ballot, electorate: Electorate) -> Result {
+        if ballot.vote.round == round {
+            received.put(ballot)
+            if electorate.isQuorum(supporters(of: ballot, electorate: electorate)), leads(ballot, in: received) {
+                return elect(ballot.vote)
+            }
+        }
+        settled.put(ballot)
+        if electorate.isQuorum(settled.servers(agreeingWith: ballot)), leads(ballot, in: settled) {
+            round = ballot.vote.round
+            return elect(ballot.vote)
+        }
+        return .none
+    }
+
+    private mutating func elect(_ vote: Vote) -> Result {
+        self.vote = vote
+        self.vote.round = round
+        end()
+        return .elected(isChanged: false)
+    }
+
+    /// Whether the leader of a ballot says itself that it leads; others may have heard of it before it stopped.
+    private func leads(_ ballot: Ballot, in box: BallotBox) -> Bool {
+        if let me = ownID, ballot.vote.leader == me { return ballot.vote.round == round }
+        return box[ballot.vote.leader]?.state == .leading
+    }
+
+    private var ownID: ServerID? { own.leader.rawValue == .min ? nil : own.leader }
+
+    private func supporters(of ballot: Ballot, electorate: Electorate) -> Set<ServerID> {
+        var servers = received.servers(agreeingWith: ballot)
+        if let me = ownID, own.zxid != Vote.unknownZxid, Ballot(from: me, state: .looking, vote: vote, version: 2)
+            .agrees(with: ballot)
+        {
+            servers.insert(me)
+        }
+        return servers
+    }
+
+    // MARK: The end of a round
+
+    /// Ends the round when a quorum votes like this server and nobody who can be reached may still change that.
+    ///
+    /// To be called when the election links change as well.
+    mutating func count(electorate: Electorate, at time: Int64, finalize: Int64) -> Result {
+        guard isLooking, own.zxid != Vote.unknownZxid, electorate.isVoter(vote.leader) else { return .none }
+        let mine = Ballot(from: vote.leader, state: .looking, vote: vote, version: 2)
+        guard electorate.isQuorum(supporters(of: mine, electorate: electorate)) else {
+            finalizeAt = nil
+            return .none
+        }
+        let deadline = finalizeAt ?? time + finalize
+        finalizeAt = deadline
+        let mayChange = electorate.voters.contains { voter in
+            voter != ownID && received[voter] == nil && settled[voter] == nil && electorate.mayReach(voter)
+        }
+        guard !mayChange || time >= deadline else { return .none }
+        return elect(vote)
+    }
+
+    // MARK: Time
+
+    var nextDeadline: Int64 { isLooking ? min(resendAt, finalizeAt ?? .max) : .max }
+
+    /// Whether nobody answered for so long that the vote is to be sent again (`NotmsgTimeout`).
+    mutating func isResendDue(at time: Int64, maxInterval: Int64) -> Bool {
+        guard isLooking, time >= resendAt else { return false }
+        interval = min(interval * 2, maxInterval)
+        resendAt = time + interval
+        return true
+    }
+}

@@ -1,0 +1,182 @@
+package import ZooKeeperProtocol
+
+/// Election, as the peer takes part in it (docs/protocol/quorum-protocol.md section 5).
+extension Peer {
+    // MARK: Rounds
+
+    mutating func beginElection(into output: inout ZabOutput) {
+        lookAt = nil
+        let interval = Int64(state.options.minNotificationMilliseconds) * 1000
+        election.begin(own: state.ownVote, interval: interval, at: time)
+        notifyVoters(into: &output)
+        countVotes(into: &output)
+    }
+
+    mutating func advanceElection(into output: inout ZabOutput) {
+        guard election.isLooking else { return }
+        countVotes(into: &output)
+        guard election.isResendDue(at: time, maxInterval: Int64(state.options.maxNotificationMilliseconds) * 1000)
+        else { return }
+        notifyVoters(into: &output)
+        let links = state.links
+        let me = state.me
+        if state.configurations.voters.contains(where: { $0 != me && links[$0] != .up }) { output.connectAll = true }
+    }
+
+    private mutating func countVotes(into output: inout ZabOutput) {
+        guard election.isLooking else { return }
+        let result = election.count(electorate: state.electorate, at: time, finalize: state.options.finalizeTime)
+        if result != .none { takeRole(into: &output) }
+    }
+
+    // MARK: Messages
+
+    /// A notification arrived (`ReceiveNotmsg`, `HandleNotmsg`; section 5.2).
+    package mutating func receive(
+        notification: Notification,
+        from server: ServerID,
+        at now: Now,
+        into output: inout ZabOutput
+    ) {
+        begin(at: now, output)
+        guard server != state.me else { return }
+        noteLooker(server, isLooking: notification.state == .looking)
+        adoptConfiguration(of: notification, into: &output)
+        guard state.configurations.isVoter(server) else {
+            // It takes no part in the vote, and only asks who leads.
+            if notification.state == .looking { answer(server, into: &output) }
+            return
+        }
+        if election.isLooking {
+            vote(notification, from: server, into: &output)
+        } else if notification.state == .looking {
+            answer(server, into: &output)
+            heardLooking(server, round: notification.electionEpoch, into: &output)
+        }
+    }
+
+    private mutating func vote(_ notification: Notification, from server: ServerID, into output: inout ZabOutput) {
+        let ballot = Ballot(notification, from: server)
+        let result = election.handle(
+            ballot,
+            electorate: state.electorate,
+            at: time,
+            finalize: state.options.finalizeTime
+        )
+        switch result {
+        case .elected(let isChanged):
+            if isChanged { notifyVoters(into: &output) }
+            takeRole(into: &output)
+        case .changed:
+            notifyVoters(into: &output)
+        case .none:
+            if ballot.state == .looking, ballot.vote.round < election.round { answer(server, into: &output) }
+        }
+    }
+
+    private mutating func heardLooking(_ server: ServerID, round: Int64, into output: inout ZabOutput) {
+        guard leading != nil else { return }
+        let ownRound = election.vote.round
+        inRole(&output) { peer, _ throws(RoleEnd) in
+            try peer.leading?.heard(
+                lookingVoter: server,
+                round: round,
+                electedIn: ownRound,
+                state: peer.state
+            )
+        }
+    }
+
+    /// An election connection to a server came up, or there is none.
+    package mutating func electionLink(_ server: ServerID, isUp: Bool, at now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        guard state.configurations.isListed(server) else { return }
+        state.links.set(server, isUp: isUp)
+        guard election.isLooking else { return }
+        // What the transport repeats on a new connection may be old.
+        if isUp, state.configurations.isVoter(server) { answer(server, into: &output) }
+        countVotes(into: &output)
+    }
+
+    // MARK: Sending
+
+    private mutating func notifyVoters(into output: inout ZabOutput) {
+        let notification = self.notification
+        for voter in state.configurations.voters where voter != state.me {
+            output.notifications.append((to: voter, notification: notification))
+        }
+    }
+
+    private mutating func answer(_ server: ServerID, into output: inout ZabOutput) {
+        guard election.isLooking || leading != nil || learning != nil else { return }
+        output.notifications.append((to: server, notification: notification))
+    }
+
+    /// What this server says of itself.
+    private var notification: Notification {
+        let vote = election.vote
+        return Notification(
+            state: notificationState,
+            leader: vote.leader,
+            zxid: vote.zxid,
+            electionEpoch: election.isLooking ? election.round : vote.round,
+            peerEpoch: vote.peerEpoch,
+            configuration: Array(state.configurations.current.text.utf8)
+        )
+    }
+
+    private var notificationState: Notification.State {
+        if leading != nil { return .leading }
+        guard let learning else { return .looking }
+        return learning.isObserver ? .observing : .following
+    }
+
+    // MARK: Those who still look
+
+    private mutating func noteLooker(_ server: ServerID, isLooking: Bool) {
+        let index = lookers.firstIndex { $0 >= server } ?? lookers.endIndex
+        let isKnown = index < lookers.endIndex && lookers[index] == server
+        if isLooking, !isKnown, state.configurations.isListed(server) {
+            lookers.insert(server, at: index)
+        } else if !isLooking, isKnown {
+            lookers.remove(at: index)
+        }
+    }
+
+    /// The epoch is formed. Servers that looked when they were last heard of may be waiting for longer and longer until
+    /// they ask again: they are told.
+    mutating func announceEpoch(into output: inout ZabOutput) {
+        guard role.isServing, announcedRole != state.role else { return }
+        announcedRole = state.role
+        election.formed(epoch)
+        let notification = self.notification
+        for server in lookers { output.notifications.append((to: server, notification: notification)) }
+        lookers.removeAll()
+    }
+
+    // MARK: Configurations
+
+    /// A server that looks takes over a newer configuration: it may be looking for servers that are gone.
+    private mutating func adoptConfiguration(of notification: Notification, into output: inout ZabOutput) {
+        guard election.isLooking, state.options.reconfigEnabled, let text = notification.configuration,
+            let configuration = try? QuorumConfiguration.parse(utf8: text), state.adopts(configuration)
+        else { return }
+        let hasSameMembers = configuration.hasSameMembers(as: state.configurations.current)
+        state.activate(configuration, into: &output)
+        if !hasSameMembers { beginElection(into: &output) }
+    }
+}
+
+extension Ballot {
+    init(_ notification: Notification, from server: ServerID) {
+        from = server
+        state = notification.state
+        version = notification.version
+        vote = Vote(
+            leader: notification.leader,
+            zxid: notification.zxid,
+            peerEpoch: notification.peerEpoch,
+            round: notification.electionEpoch
+        )
+    }
+}

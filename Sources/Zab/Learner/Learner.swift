@@ -1,0 +1,167 @@
+import ZooKeeperProtocol
+
+/// A server that follows or observes a leader (docs/protocol/quorum-protocol.md sections 7, 8, 10 and 11).
+///
+/// Nothing that it says to the leader is ahead of its disk: the epoch is accepted before ACKEPOCH leaves, the history
+/// and the epoch are stored before NEWLEADER is acknowledged, and each proposal before its own ACK.
+struct Learner: Sendable {
+    enum Phase: Int, Comparable, Sendable {
+        case connecting
+        /// Waits before it connects again.
+        case reconnecting
+        /// Has introduced itself; waits for LEADERINFO.
+        case discovery
+        /// Stores the accepted epoch.
+        case accepting
+        /// Has sent ACKEPOCH; waits to hear what to do with its log.
+        case acknowledging
+        /// Receives the history.
+        case synchronizing
+        /// Has NEWLEADER; makes the history durable, then the epoch.
+        case storing
+        /// Has acknowledged NEWLEADER; waits for UPTODATE.
+        case waiting
+        /// Serves.
+        case broadcast
+
+        static func < (left: Phase, right: Phase) -> Bool { left.rawValue < right.rawValue }
+    }
+
+    /// Which of this server's roles this is.
+    let role: UInt64
+    let leader: ServerID
+    let isObserver: Bool
+
+    var phase = Phase.connecting
+    var link: LinkID
+    private var attempt = 1
+    /// When connecting is given up, or goes on.
+    private var connectDeadline: Int64
+    private var reconnectAt = Int64.max
+    var heardAt: Int64
+
+    var epoch = Epoch.zero
+    /// Position of the transaction whose COMMIT is to come next.
+    var nextCommit = 0
+    /// The last proposal that was acknowledged, or needs none.
+    var acked = Zxid.zero
+    /// Position behind the history that NEWLEADER closed.
+    var historyEnd = 0
+    /// Whether the order to store the epoch waits for the log to be cut, or for a snapshot.
+    var owesEpoch = false
+    /// The configuration that NEWLEADER named, until UPTODATE.
+    var announced: QuorumConfiguration?
+    /// The configuration of a transaction that is not committed yet.
+    var proposal: QuorumConfiguration?
+    /// Who is to lead according to an activation that came before UPTODATE.
+    var designatedLeader: ServerID?
+    /// PINGs that the core has not answered yet, as the leader sent them.
+    var pings: [Zxid] = []
+
+    /// Elected: connects to the leader (`ConnectAndFollowerSendFOLLOWERINFO`).
+    init(leader: ServerID, state: inout PeerState, at time: Int64, into output: inout ZabOutput) {
+        role = state.role
+        self.leader = leader
+        isObserver = state.isObserver
+        link = state.nextLink()
+        connectDeadline = time + state.options.connectTime
+        heardAt = time
+        output.links.append(.connect(link, to: leader))
+    }
+
+    var isSynced: Bool { phase == .broadcast }
+
+    // MARK: Connecting
+
+    mutating func connected(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
+        guard phase == .connecting else { return }
+        phase = .discovery
+        heardAt = time
+        let info = LearnerInfo(
+            server: state.me,
+            configurationVersion: state.configurations.current.version
+        )
+        output.send(
+            isObserver ? .observerInfo : .followerInfo,
+            zxid: state.durable.acceptedEpoch.newLeaderZxid,
+            on: link
+        ) { info.write(to: &$0) }
+    }
+
+    /// A leader that was just elected may not listen yet; one that stays away is not waited for.
+    mutating func connectFailed(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
+        guard phase == .connecting else { return }
+        guard attempt < Learner.maxAttempts else {
+            throw RoleEnd("leader \(leader) cannot be reached after \(attempt) attempts")
+        }
+        attempt += 1
+        phase = .reconnecting
+        reconnectAt = time + state.options.reconnectTime
+    }
+
+    static let maxAttempts = 5
+
+    // MARK: Time
+
+    func nextDeadline(options: PeerOptions) -> Int64 {
+        switch phase {
+        case .connecting: connectDeadline
+        case .reconnecting: min(connectDeadline, reconnectAt)
+        default: heardAt + silenceLimit(options) + 1
+        }
+    }
+
+    private func silenceLimit(_ options: PeerOptions) -> Int64 {
+        phase < .storing ? options.initTime : options.syncTime
+    }
+
+    mutating func advance(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
+        switch phase {
+        case .connecting, .reconnecting:
+            guard time < connectDeadline else { throw RoleEnd("leader \(leader) did not accept a connection in time") }
+            guard phase == .reconnecting, time >= reconnectAt else { return }
+            phase = .connecting
+            link = state.nextLink()
+            output.links.append(.connect(link, to: leader))
+        default:
+            let silence = time - heardAt
+            guard silence > silenceLimit(state.options) else { return }
+            throw RoleEnd("nothing heard from leader \(leader) for \(silence / 1000) ms while \(phase)")
+        }
+    }
+
+    // MARK: Packets
+
+    mutating func process(
+        _ packet: QuorumPacket,
+        state: inout PeerState,
+        at time: Int64,
+        into output: inout ZabOutput
+    ) throws(RoleEnd) {
+        heardAt = time
+        do throws(JuteError) {
+            switch phase {
+            case .discovery:
+                try process(leaderInfo: packet, state: &state, into: &output)
+            case .acknowledging:
+                process(syncMessage: packet, state: &state, into: &output)
+            case .synchronizing, .storing, .waiting:
+                try process(inSync: packet, state: &state, at: time, into: &output)
+            case .broadcast:
+                try process(broadcast: packet, state: &state, into: &output)
+            case .connecting, .reconnecting, .accepting:
+                refusal = RoleEnd("packet type \(packet.type) from leader \(leader) while \(phase)")
+            }
+        } catch {
+            throw RoleEnd("unreadable packet of type \(packet.type) from leader \(leader) (\(error))")
+        }
+        if let refusal { throw refusal }
+    }
+
+    /// Why the packet ends the role, unless its bytes could not be read in the first place.
+    var refusal: RoleEnd?
+
+    mutating func refuse(_ reason: String) {
+        refusal = RoleEnd("\(reason) from leader \(leader) while \(phase)")
+    }
+}

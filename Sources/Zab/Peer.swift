@@ -1,0 +1,139 @@
+package import ZooKeeperProtocol
+
+/// What a server is at the moment.
+package enum Role: Equatable, Sendable {
+    case looking
+    /// Established once a quorum has the leader's history: then it serves.
+    case leading(isEstablished: Bool)
+    /// Synced once the leader has said UPTODATE: then it serves.
+    case following(isSynced: Bool)
+    case observing(isSynced: Bool)
+}
+
+/// One server's part in the agreement of an ensemble: election, discovery, synchronization and broadcast.
+///
+/// A value without I/O, clock or chance: inputs come one at a time, what is to be done is appended to a `ZabOutput`. A
+/// message that depends on the disk is not written before the disk has answered, so the caller may carry out the lists
+/// of an output in any order. It owes this: storage orders are carried out in their order, together with the appends of
+/// its own transactions, and answered in that order; `history` is read before the output is reset.
+package struct Peer: ~Copyable {
+    var state: PeerState
+    var election = Election()
+    var leading: Leader?
+    var learning: Learner?
+    /// Learners that came while this server was looking: it may turn out to be their leader.
+    var waiting: [LearnerLink] = []
+    /// When an observer begins to look: they do not all ask at once.
+    var lookAt: Int64?
+    /// Servers that looked for a leader when they were last heard of, ascending: they hear when there is one.
+    var lookers: [ServerID] = []
+    /// The last role that was announced to them.
+    var announcedRole: UInt64 = 0
+    private var isStarted = false
+
+    /// - Parameters:
+    ///   - configuration: the committed one.
+    ///   - proposed: the newest that a log or a file knows of, if it is newer.
+    ///   - durable: what the disk holds; all of the log is in the tree.
+    ///   - lastProcessed: the last transaction in the tree; the end of the log, unless the log is empty.
+    ///   - seed: for whatever is left to chance.
+    package init(
+        options: PeerOptions,
+        configuration: QuorumConfiguration,
+        proposed: QuorumConfiguration? = nil,
+        durable: DurableState,
+        lastProcessed: Zxid,
+        seed: UInt64,
+        now: Now
+    ) {
+        invariant(lastProcessed == durable.lastZxid, "the tree ends with \(lastProcessed), the log with \(durable.lastZxid)")
+        state = PeerState(options: options, configuration: configuration, durable: durable, seed: seed)
+        if let proposed, proposed.version > configuration.version { state.configurations.proposed = proposed }
+        time = now.monotonicMicroseconds
+    }
+
+    /// When the last input came.
+    private(set) var time: Int64
+
+    // MARK: What it is
+
+    package var role: Role {
+        if let leading { return .leading(isEstablished: leading.isEstablished) }
+        guard let learning else { return .looking }
+        return learning.isObserver ? .observing(isSynced: learning.isSynced) : .following(isSynced: learning.isSynced)
+    }
+
+    /// Who leads, as far as this server knows.
+    package var leader: ServerID? { leading != nil ? state.me : learning?.leader }
+
+    /// The epoch that this server takes part in; the one that it last took part in while it looks.
+    package var epoch: Epoch {
+        if let leading, leading.phase >= .storing { return leading.epoch }
+        return state.durable.currentEpoch
+    }
+
+    /// The last transaction that is known to be committed.
+    package var committed: Zxid { max(leading?.committed ?? .zero, state.history.applied) }
+
+    package var configurations: JointConfiguration { state.configurations }
+
+    /// Whether this server knows all that it has ever promised.
+    package var remembersAll: Bool { state.durable.remembersAll }
+
+    package var history: History {
+        _read { yield state.history }
+    }
+
+    // MARK: Turns
+
+    /// To be called at the beginning of every input.
+    mutating func begin(at now: Now, _ output: borrowing ZabOutput) {
+        time = max(time, now.monotonicMicroseconds)
+        // Nobody holds a zxid whose bytes would be missed.
+        if !output.namesHistory { state.history.forget() }
+    }
+
+    package mutating func start(at now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        invariant(!isStarted, "a peer is started once")
+        isStarted = true
+        look(into: &output)
+    }
+
+    /// When `advance` is due, in microseconds as in `Now`; nil while nothing waits.
+    package var nextDeadlineMicroseconds: Int64? {
+        var deadline = min(election.nextDeadline, lookAt ?? .max)
+        if let leading { deadline = min(deadline, leading.pingAt, leading.phaseDeadline) }
+        if let learning { deadline = min(deadline, learning.nextDeadline(options: state.options)) }
+        for link in waiting { deadline = min(deadline, link.heardAt + state.options.initTime) }
+        return deadline == .max ? nil : deadline
+    }
+
+    /// Does what time alone makes due.
+    package mutating func advance(to now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        if let due = lookAt, time >= due {
+            lookAt = nil
+            beginElection(into: &output)
+        }
+        advanceElection(into: &output)
+        expireWaiting(into: &output)
+        inRole(&output) { peer, output throws(RoleEnd) in
+            try peer.leading?.advance(state: &peer.state, at: peer.time, into: &output)
+            try peer.learning?.advance(state: &peer.state, at: peer.time, into: &output)
+        }
+    }
+
+    /// Runs what may end the role, and ends it.
+    mutating func inRole(
+        _ output: inout ZabOutput,
+        _ body: (inout Peer, inout ZabOutput) throws(RoleEnd) -> Void
+    ) {
+        do throws(RoleEnd) {
+            try body(&self, &output)
+            announceEpoch(into: &output)
+        } catch {
+            end(error, into: &output)
+        }
+    }
+}

@@ -1,0 +1,116 @@
+package import ZooKeeperProtocol
+
+/// What the core of a leader asks for.
+extension Peer {
+    /// Whether the core may make transactions.
+    package var mayPropose: Bool { leading?.isEstablished == true }
+
+    /// The core made a transaction, whose append the caller orders itself.
+    ///
+    /// - Parameter configuration: the new one, if it is a reconfiguration.
+    package mutating func proposed(
+        zxid: Zxid,
+        payload: UnsafeRawBufferPointer,
+        configuration: QuorumConfiguration? = nil,
+        at now: Now,
+        into output: inout ZabOutput
+    ) {
+        begin(at: now, output)
+        invariant(mayPropose, "\(zxid) is proposed by a server that does not lead")
+        inRole(&output) { peer, output throws(RoleEnd) in
+            try peer.leading?.propose(
+                zxid,
+                payload,
+                configuration: configuration,
+                state: &peer.state,
+                at: peer.time,
+                into: &output
+            )
+        }
+    }
+
+    /// Asks for a proof that this server leads at some moment after the call: `.leadershipConfirmed(token)`.
+    ///
+    /// When it does not lead any more there is no answer but `.stop`.
+    package mutating func confirm(token: UInt64, at now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        leading?.confirm(token, state: state, into: &output)
+    }
+
+    /// SYNC: answers the oldest sync of a learner, behind every commit up to `zxid`.
+    package mutating func answerSync(
+        on link: LinkID,
+        behind zxid: Zxid,
+        at now: Now,
+        into output: inout ZabOutput
+    ) {
+        begin(at: now, output)
+        leading?.answer(.sync, zxid: .zero, data: nil, behind: zxid, on: link, state: state, into: &output)
+    }
+
+    /// REVALIDATE: tells a learner whether a session lives, behind every commit so far: the session's creation may be
+    /// one of them.
+    package mutating func answerRevalidation(
+        on link: LinkID,
+        session: SessionID,
+        isValid: Bool,
+        at now: Now,
+        into output: inout ZabOutput
+    ) {
+        begin(at: now, output)
+        var writer = JuteWriter(capacity: 64)
+        Revalidation.Reply(session: session, isValid: isValid).write(to: &writer)
+        let committed = leading?.committed ?? .zero
+        leading?.answer(
+            .revalidate,
+            zxid: Zxid(-1),
+            data: writer.copy(),
+            behind: committed,
+            on: link,
+            state: state,
+            into: &output
+        )
+    }
+
+    /// Whether a quorum of a configuration is connected and in sync: without it a reconfiguration would stop everything.
+    package func isSynced(quorumOf configuration: QuorumConfiguration) -> Bool {
+        guard let leading else { return false }
+        return configuration.isQuorum(leading.servers(from: .serving, state: state))
+    }
+}
+
+/// What the core of a learner asks for.
+extension Peer {
+    /// REQUEST: forwards a client's write, or sync, to the leader.
+    ///
+    /// Whatever is asked for while there is no leader is lost, with the client connections that `.stop` closes.
+    package mutating func forward(
+        _ request: ForwardedRequest,
+        identities: [Identity]?,
+        at now: Now,
+        into output: inout ZabOutput
+    ) {
+        begin(at: now, output)
+        guard let learning, learning.isSynced else { return }
+        output.send(.request, zxid: Zxid(-1), identities: identities, on: learning.link) { request.write(to: &$0) }
+    }
+
+    /// REVALIDATE: asks whether a session that a client brings lives.
+    package mutating func revalidate(
+        session: SessionID,
+        timeoutMilliseconds: Int32,
+        at now: Now,
+        into output: inout ZabOutput
+    ) {
+        begin(at: now, output)
+        guard let learning, learning.isSynced else { return }
+        let request = Revalidation.Request(session: session, timeoutMilliseconds: timeoutMilliseconds)
+        output.send(.revalidate, zxid: Zxid(-1), on: learning.link) { request.write(to: &$0) }
+    }
+
+    /// Answers the oldest `.pingAsked` with the sessions that were active since the last.
+    package mutating func answerPing(touched: [SessionTouch], at now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        learning?.answerPing(touched, into: &output)
+    }
+}

@@ -1,0 +1,163 @@
+package import ZooKeeperProtocol
+
+/// What a server has on disk when it starts.
+package struct DurableState: Sendable {
+    /// The end of the log.
+    package var lastZxid: Zxid
+    package var acceptedEpoch: Epoch
+    package var currentEpoch: Epoch
+    /// False when its data was lost: it has no vote until it is synchronized.
+    package var remembersAll: Bool
+
+    package init(lastZxid: Zxid, acceptedEpoch: Epoch, currentEpoch: Epoch, remembersAll: Bool = true) {
+        self.lastZxid = lastZxid
+        self.acceptedEpoch = acceptedEpoch
+        self.currentEpoch = currentEpoch
+        self.remembersAll = remembersAll
+    }
+}
+
+/// What a peer keeps from role to role.
+struct PeerState: ~Copyable {
+    let options: PeerOptions
+    var configurations: JointConfiguration
+    var history: History
+    var durable: Durability
+    var links = ElectionLinks()
+    var random: SplitMix64
+    /// Counts roles, so that what the disk answers to one is not taken for an answer to the next.
+    var role: UInt64 = 0
+    /// Where the log ended when a snapshot began to replace it.
+    private var logBeforeSnapshot = Zxid.zero
+    /// Where the snapshot ends that is being received.
+    private(set) var snapshotZxid = Zxid.zero
+    private var lastLink: UInt64 = 1 << 63
+
+    init(options: PeerOptions, configuration: QuorumConfiguration, durable: DurableState, seed: UInt64) {
+        self.options = options
+        configurations = JointConfiguration(current: configuration)
+        history = History(
+            last: durable.lastZxid,
+            bound: History.Bound(count: options.recentCount, bytes: options.recentBytes)
+        )
+        self.durable = Durability(
+            lastZxid: durable.lastZxid,
+            acceptedEpoch: durable.acceptedEpoch,
+            currentEpoch: durable.currentEpoch,
+            remembersAll: durable.remembersAll
+        )
+        random = SplitMix64(seed: seed)
+    }
+
+    var me: ServerID { options.me }
+    var isVoter: Bool { configurations.isVoter(me) }
+
+    /// Observers are those that the configuration in force calls so; who is in no configuration takes part without a
+    /// vote, as a follower does (section 15, 4).
+    var isObserver: Bool { configurations.current.observers.contains(me) }
+
+    var electorate: Electorate { Electorate(configurations: configurations, links: links) }
+
+    /// What this server votes for at first.
+    var ownVote: Vote {
+        guard isVoter else { return .none(round: 0) }
+        return Vote(
+            leader: me,
+            zxid: durable.remembersAll ? history.logged : Vote.unknownZxid,
+            peerEpoch: durable.currentEpoch,
+            round: 0
+        )
+    }
+
+    /// A name for a connection that this side opens; the listener's have the high bit clear.
+    mutating func nextLink() -> LinkID {
+        lastLink += 1
+        return LinkID(lastLink)
+    }
+
+    /// Hands the log everything that has been received.
+    mutating func logAll(into output: inout ZabOutput) {
+        log(to: history.end, into: &output)
+    }
+
+    mutating func log(to position: Int, into output: inout ZabOutput) {
+        var next = history.loggedEnd
+        while next < position {
+            output.storage.append(.append(history.zxid(at: next)))
+            next += 1
+        }
+        if position > history.loggedEnd { history.markLogged(to: position) }
+    }
+
+    // MARK: Snapshots of a leader
+
+    /// What the disk and the tree hold is about to be replaced; until it is, nobody knows what this server has.
+    mutating func beginSnapshot(_ zxid: Zxid, from link: LinkID, into output: inout ZabOutput) {
+        logBeforeSnapshot = history.logged
+        snapshotZxid = zxid
+        history.reset(to: zxid)
+        durable.order(snapshotFrom: link)
+        output.links.append(.receiveSnapshot(link, zxid: zxid))
+    }
+
+    /// The snapshot and nothing else is what a restart finds.
+    mutating func snapshotInstalled(_ zxid: Zxid) {
+        durable.snapshotInstalled(zxid)
+        // It says itself where it ends; what was announced is only what the leader meant to send.
+        if history.floor != zxid { history.reset(to: zxid) }
+    }
+
+    /// The disk is as it was, and the tree was loaded from it again.
+    mutating func snapshotFailed() {
+        durable.snapshotFailed()
+        history.reset(to: logBeforeSnapshot)
+    }
+
+    // MARK: Configurations
+
+    /// Whether a configuration that another server knows is to be taken over.
+    func adopts(_ configuration: QuorumConfiguration) -> Bool {
+        options.reconfigEnabled && configuration.version > configurations.current.version
+    }
+
+    /// A newer configuration was proposed: from here on every decision needs both quorums.
+    mutating func propose(_ configuration: QuorumConfiguration, into output: inout ZabOutput) {
+        guard adopts(configuration) else { return }
+        configurations.proposed = configuration
+        output.upcalls.append(.configuration(configuration, isCommitted: false))
+    }
+
+    /// A configuration comes into force.
+    mutating func activate(_ configuration: QuorumConfiguration, into output: inout ZabOutput) {
+        configurations.current = configuration
+        if let proposed = configurations.proposed, proposed.version <= configuration.version {
+            configurations.proposed = nil
+        }
+        links.keepOnly { configuration.member($0) != nil }
+        output.upcalls.append(.configuration(configuration, isCommitted: true))
+    }
+
+    /// Lets the tree apply everything up to `zxid`, unless it already has, or is being replaced.
+    mutating func apply(upTo zxid: Zxid, into output: inout ZabOutput) {
+        guard durable.isSettled, let position = history.position(after: zxid), position > history.appliedEnd else {
+            return
+        }
+        history.markApplied(to: position)
+        output.upcalls.append(.committed(upTo: history.zxid(before: position)))
+    }
+}
+
+/// Chance from a seed: a run with the same inputs gives the same outputs.
+struct SplitMix64: RandomNumberGenerator, Sendable {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9e37_79b9_7f4a_7c15
+        var mixed = state
+        mixed = (mixed ^ (mixed >> 30)) &* 0xbf58_476d_1ce4_e5b9
+        mixed = (mixed ^ (mixed >> 27)) &* 0x94d0_49bb_1331_11eb
+        return mixed ^ (mixed >> 31)
+    }
+}

@@ -1,0 +1,120 @@
+import Testing
+import ZooKeeperProtocol
+
+@testable import Zab
+
+/// Seeds: first everything goes wrong and nothing may be lost, then everything works again and all have to come together.
+@Suite("Ensembles under faults")
+struct ChaosTests {
+    /// Of this many seeds each test takes a part; more in a run of its own, by `ZAB_SEEDS`.
+    static let seeds = 0..<UInt64(40)
+
+    @Test("Whatever fails, nothing committed is lost, and progress returns", arguments: seeds)
+    func chaos(seed: UInt64) throws {
+        try Chaos(seed: seed).run()
+    }
+}
+
+/// One run.
+struct Chaos {
+    let seed: UInt64
+    let ensemble: Simulation
+
+    init(seed: UInt64) throws {
+        self.seed = seed
+        var random = SplitMix64(seed: seed)
+        let voters = random.next() % 3 == 0 ? 5 : 3
+        ensemble = try Simulation(seed: seed, voters: voters, observers: Int(random.next() % 2))
+        ensemble.maxDelay = [500, 5_000, 40_000][Int(random.next() % 3)]
+        ensemble.maxDiskDelay = [200, 5_000, 60_000][Int(random.next() % 3)]
+        ensemble.linkCapacity = [600, 4_000, 1 << 20][Int(random.next() % 3)]
+    }
+
+    func run() throws {
+        ensemble.startAll()
+        work(until: 20_000_000)
+        disturb(until: 20_000_000)
+        ensemble.run(seconds: 20)
+        try #require(ensemble.checker.violations == [], "seed \(seed)")
+        recover()
+        let isTogether = ensemble.run(seconds: 60) { isTogether }
+        try #require(ensemble.checker.violations == [], "seed \(seed)")
+        try #require(isTogether, "seed \(seed): \(ensemble.servers.map { "\($0.id) \($0.role) \($0.tree.count)" })")
+        let before = ensemble.checker.delivered.count
+        ensemble.servers.forEach { ensemble.propose(on: $0) }
+        let commits = ensemble.run(seconds: 10) { ensemble.servers.allSatisfy { $0.tree.count > before } }
+        try #require(ensemble.checker.violations == [], "seed \(seed)")
+        try #require(commits, "seed \(seed): nothing is committed after all is well")
+    }
+
+    private var isTogether: Bool {
+        let epochs = Set(ensemble.servers.map { $0.peer?.epoch })
+        return epochs.count == 1
+            && ensemble.servers.allSatisfy { $0.isServing && $0.tree.count == ensemble.checker.delivered.count }
+    }
+
+    /// Clients write, and ask for proofs.
+    private func work(until end: Int64) {
+        guard ensemble.time < end else { return }
+        for server in ensemble.servers where server.isServing {
+            for _ in 0..<ensemble.chance(3) { ensemble.propose(on: server, size: Int(ensemble.chance(300))) }
+            if ensemble.chance(4) == 0 { ensemble.confirm(on: server) }
+            if ensemble.chance(40) == 0 { ensemble.snapshot(server, purge: ensemble.chance(2) == 0) }
+        }
+        ensemble.schedule(after: Int64(ensemble.chance(40_000)) + 1) { work(until: end) }
+    }
+
+    private func disturb(until end: Int64) {
+        guard ensemble.time < end else { return }
+        let servers = ensemble.servers
+        let server = servers[Int(ensemble.chance(UInt64(servers.count)))]
+        let other = servers[Int(ensemble.chance(UInt64(servers.count)))]
+        switch ensemble.chance(10) {
+        case 0, 1:
+            ensemble.crash(server)
+            ensemble.schedule(after: Int64(ensemble.chance(1_500_000))) { ensemble.start(server) }
+        case 2:
+            // The leader, whoever that is.
+            guard let leader = servers.first(where: { $0.peer?.leading != nil }) else { break }
+            ensemble.crash(leader)
+            ensemble.schedule(after: Int64(ensemble.chance(2_500_000))) { ensemble.start(leader) }
+        case 3, 4:
+            guard server.id != other.id else { break }
+            ensemble.cut(server.id, other.id, isSilent: ensemble.chance(2) == 0)
+            ensemble.schedule(after: Int64(ensemble.chance(3_000_000))) { ensemble.heal(server.id, other.id) }
+        case 5:
+            for other in servers where other.id != server.id {
+                ensemble.cut(server.id, other.id, isSilent: ensemble.chance(2) == 0)
+                ensemble.schedule(after: Int64(ensemble.chance(3_000_000))) { ensemble.heal(server.id, other.id) }
+            }
+        case 6:
+            for link in server.links.values.sorted(by: { $0.ends[0].link < $1.ends[0].link })
+            where ensemble.chance(2) == 0 {
+                ensemble.breakLink(link)
+            }
+        case 7:
+            server.isDiskStopped = true
+            ensemble.schedule(after: Int64(ensemble.chance(2_000_000))) { ensemble.resumeDisk(server) }
+        case 8:
+            server.isPaused = true
+            ensemble.schedule(after: Int64(ensemble.chance(2_000_000))) { server.isPaused = false }
+        default:
+            // All at once: what is not on a quorum's disks is gone.
+            for server in servers where ensemble.chance(2) == 0 {
+                ensemble.crash(server)
+                ensemble.schedule(after: Int64(ensemble.chance(1_000_000))) { ensemble.start(server) }
+            }
+        }
+        ensemble.schedule(after: Int64(ensemble.chance(1_500_000))) { disturb(until: end) }
+    }
+
+    private func recover() {
+        let servers = ensemble.servers
+        for server in servers {
+            for other in servers where server.id < other.id { ensemble.heal(server.id, other.id) }
+            ensemble.resumeDisk(server)
+            server.isPaused = false
+        }
+        for server in servers { ensemble.start(server) }
+    }
+}
