@@ -46,7 +46,8 @@ package struct Peer: ~Copyable {
         seed: UInt64,
         now: Now
     ) {
-        invariant(lastProcessed == durable.lastZxid, "the tree ends with \(lastProcessed), the log with \(durable.lastZxid)")
+        let last = durable.lastZxid
+        invariant(lastProcessed == last, "the tree ends with \(lastProcessed), the log with \(last)")
         state = PeerState(options: options, configuration: configuration, durable: durable, seed: seed)
         if let proposed, proposed.version > configuration.version { state.configurations.proposed = proposed }
         time = now.monotonicMicroseconds

@@ -7,7 +7,7 @@ import ZooKeeperProtocol
 @Suite("Ensembles under faults")
 struct ChaosTests {
     /// Of this many seeds each test takes a part; more in a run of its own, by `ZAB_SEEDS`.
-    static let seeds = 0..<UInt64(40)
+    static let seeds = Array(0..<UInt64(40))
 
     @Test("Whatever fails, nothing committed is lost, and progress returns", arguments: seeds)
     func chaos(seed: UInt64) throws {
@@ -37,9 +37,9 @@ struct Chaos {
         ensemble.run(seconds: 20)
         try #require(ensemble.checker.violations == [], "seed \(seed)")
         recover()
-        let isTogether = ensemble.run(seconds: 60) { isTogether }
+        let cameTogether = ensemble.run(seconds: 60) { isTogether }
         try #require(ensemble.checker.violations == [], "seed \(seed)")
-        try #require(isTogether, "seed \(seed): \(ensemble.servers.map { "\($0.id) \($0.role) \($0.tree.count)" })")
+        try #require(cameTogether, "seed \(seed): \(ensemble.servers.map { "\($0.id) \($0.role) \($0.tree.count)" })")
         let before = ensemble.checker.delivered.count
         ensemble.servers.forEach { ensemble.propose(on: $0) }
         let commits = ensemble.run(seconds: 10) { ensemble.servers.allSatisfy { $0.tree.count > before } }

@@ -141,11 +141,9 @@ struct Election: Sendable {
 
     private func supporters(of ballot: Ballot, electorate: Electorate) -> Set<ServerID> {
         var servers = received.servers(agreeingWith: ballot)
-        if let me = ownID, own.zxid != Vote.unknownZxid, Ballot(from: me, state: .looking, vote: vote, version: 2)
-            .agrees(with: ballot)
-        {
-            servers.insert(me)
-        }
+        guard let me = ownID, own.zxid != Vote.unknownZxid else { return servers }
+        let mine = Ballot(from: me, state: .looking, vote: vote, version: 2)
+        if mine.agrees(with: ballot) { servers.insert(me) }
         return servers
     }
 

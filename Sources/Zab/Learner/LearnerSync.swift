@@ -157,8 +157,7 @@ extension Learner {
     }
 
     /// UPTODATE: a quorum has the history; serve (`FollowerProcessUPTODATE`).
-    private mutating func process(upToDate packet: QuorumPacket, state: inout PeerState, into output: inout ZabOutput)
-    {
+    private mutating func process(upToDate packet: QuorumPacket, state: inout PeerState, into output: inout ZabOutput) {
         guard phase == .waiting else { return refuse("UPTODATE") }
         output.send(.ack, zxid: epoch.newLeaderZxid, on: link)
         phase = .broadcast

@@ -15,7 +15,9 @@ struct Checker {
 
     /// Leadership: no epoch has two leaders.
     mutating func lead(_ epoch: Epoch, by server: ServerID, tree: [Record]) {
-        if let other = leaders[epoch], other != server { fail("Leadership: epoch \(epoch) is led by \(other) and \(server)") }
+        if let other = leaders[epoch], other != server {
+            fail("Leadership: epoch \(epoch) is led by \(other) and \(server)")
+        }
         leaders[epoch] = server
         // GlobalPrimaryOrder, and committed transactions are never lost.
         if tree.count < delivered.count {
@@ -32,7 +34,9 @@ struct Checker {
     mutating func deliver(_ tree: [Record], from first: Int, by server: ServerID) {
         for index in first..<tree.count {
             let record = tree[index]
-            if proposed[record.zxid] != record.payload { fail("Integrity: \(server) has \(record.zxid), never proposed") }
+            if proposed[record.zxid] != record.payload {
+                fail("Integrity: \(server) has \(record.zxid), which nobody proposed")
+            }
             if index > 0, !History.isContiguous(record.zxid, after: tree[index - 1].zxid) {
                 fail("LocalPrimaryOrder: \(server) has \(record.zxid) behind \(tree[index - 1].zxid)")
             }

@@ -95,6 +95,7 @@ final class Simulation {
             deliver(bytes, link, end)
         case .notification(let notification, let from, let to):
             guard !isCut(from, to) else { return }
+            if server(to).isPaused { return events.push(event, at: time + 20_000) }
             input(server(to)) { $0.receive(notification: notification, from: from, at: self.now, into: &$1) }
         case .electionLink(let other, let at, let isUp):
             input(server(at)) { $0.electionLink(other, isUp: isUp, at: self.now, into: &$1) }
@@ -107,6 +108,7 @@ final class Simulation {
         case .timer(let id, let incarnation):
             let server = server(id)
             guard server.incarnation == incarnation else { return }
+            if server.isPaused { return events.push(event, at: time + 20_000) }
             server.timerAt = .max
             input(server) { $0.advance(to: self.now, into: &$1) }
         case .streamed(let link, let end, let zxid):
