@@ -161,16 +161,16 @@ def body(connection, path, form):
 
 class Ensemble:
     """The members of one ensemble and the links between them. `voters` is how many, or their kinds one by one; with
-    `links=False` they are connected directly, without relays."""
+    `links=False` they are connected directly, without relays. A value None in `settings` leaves that key out."""
 
-    def __init__(self, check, voters=3, observers=0, settings=None, links=True, name="ensemble"):
+    def __init__(self, check, voters=3, observers=0, settings=None, links=True, name="ensemble", member=Member):
         self.check, self.work = check, os.path.join(check.work, name)
         kinds = [check.kind] * voters if isinstance(voters, int) else list(voters)
         kinds += [check.kind] * observers if isinstance(observers, int) else list(observers)
         count = len(kinds) - (observers if isinstance(observers, int) else len(observers))
         self.members, self.links = [], None
         for i, kind in enumerate(kinds):
-            self.members.append(Member(self, i + 1, kind, is_observer=i >= count))
+            self.members.append(member(self, i + 1, kind, is_observer=i >= count))
         check.servers += self.members
         if links:
             self.links = Links({member.sid: member.ports for member in self.members})

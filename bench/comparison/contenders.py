@@ -23,6 +23,15 @@ SETTINGS = {"tickTime": "2000", "maxClientCnxns": "0", "admin.enableServer": "fa
 TITLES = {"apache": "Apache 3.9.5", "aviary": "Aviary", "zknull": "zknull", "zknull --log": "zknull --log"}
 
 
+def command(bench, kind, file):
+    """How a server of `kind` is started with the configuration `file`."""
+    if kind == "aviary":
+        return [bench.binary, "serve", file]
+    quiet = os.path.join(ROOT, "Tests", "Clients", "java", "log4j2.properties")
+    return ["java", *bench.java, "-Dlog4j2.configurationFile=" + quiet, "-cp", os.path.join(harness.JARS, "*"),
+            harness.QUORUM_PEER_MAIN, file]
+
+
 class Contender(harness.Server):
     """Apache or Aviary. `settings` are further lines of its configuration file."""
 
@@ -34,11 +43,7 @@ class Contender(harness.Server):
         super().__init__(kind, work, {**dict.fromkeys(harness.BASE), **SETTINGS, **settings}, data=data, name=name)
 
     def command(self):
-        if self.kind == "aviary":
-            return [self.bench.binary, "serve", self.file]
-        quiet = os.path.join(ROOT, "Tests", "Clients", "java", "log4j2.properties")
-        return ["java", *self.bench.java, "-Dlog4j2.configurationFile=" + quiet, "-cp",
-                os.path.join(harness.JARS, "*"), harness.QUORUM_PEER_MAIN, self.file]
+        return command(self.bench, self.kind, self.file)
 
     def start(self, seconds=300):
         return super().start(seconds)
@@ -85,17 +90,23 @@ class Floor:
                 self.process.wait()
 
 
+def processes(server):
+    """The processes of a server, or of all servers of an ensemble."""
+    return server.processes if hasattr(server, "processes") else [server.process]
+
+
 def alive(server):
-    return server.process is not None and server.process.poll() is None
+    return all(process is not None and process.poll() is None for process in processes(server))
 
 
 def entry(server):
     """A server as compare.py wants it."""
-    return {"name": server.kind, "hosts": "127.0.0.1:%d" % server.port, "pids": [server.process.pid]}
+    hosts = server.hosts if hasattr(server, "hosts") else "127.0.0.1:%d" % server.port
+    return {"name": server.kind, "hosts": hosts, "pids": [process.pid for process in processes(server)]}
 
 
 def rss_mb(server):
-    return zkwire.rss_kb(server.process.pid) / 1024
+    return sum(zkwire.rss_kb(process.pid) for process in processes(server)) / 1024
 
 
 @contextlib.contextmanager
@@ -108,7 +119,7 @@ def running(*servers):
     finally:
         for server in servers:
             server.stop()
-            if isinstance(server, Contender):
+            if hasattr(server, "work"):
                 shutil.rmtree(server.work, ignore_errors=True)
 
 
@@ -122,7 +133,7 @@ def prepare(bench):
     if not shutil.which("make") and needs.install_debian(["make"], say):
         return "make"
     trouble = needs.quietly(["make", "-C", BENCH])
-    if not trouble and not bench.arguments.binary:
+    if not trouble and not bench.arguments.binary and not bench.arguments.stand_in:
         say("building the release executable")
         trouble = needs.quietly(["swift", "build", "-c", "release", "--product", "aviary"], cwd=ROOT)
-    return trouble or (None if os.access(bench.binary, os.X_OK) else bench.binary + " is not there")
+    return trouble or (None if bench.arguments.stand_in or os.access(bench.binary, os.X_OK) else bench.binary + " is not there")

@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import sys
+import threading
 import time
 import traceback
 
@@ -13,6 +14,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import contenders  # noqa: E402  (first: it extends the search path)
 import compare  # noqa: E402
+import ensembles  # noqa: E402
+import ensembles_report  # noqa: E402
 import flatness  # noqa: E402
 import hostile  # noqa: E402
 import life  # noqa: E402
@@ -47,7 +50,8 @@ class Bench:
             + (["--max-foreign", str(arguments.max_foreign)] if arguments.max_foreign else [])
             + (["--disk", disk] if (disk := report.disk_of(self.work)) else []))
         self.results = {}
-        kept = os.path.join(self.out, "results.json")
+        self.name = "ensemble" if arguments.ensemble else "results"
+        kept = os.path.join(self.out, self.name + ".json")
         if (arguments.only or arguments.report) and os.path.exists(kept):
             with open(kept) as file:                           # what is measured now replaces only its own rows
                 self.results = json.load(file)
@@ -57,13 +61,28 @@ class Bench:
 
     def save(self, step, more=None):
         """Writes the results so far, and `more` as files of their own."""
-        for name, value in {"results": self.results, **(more or {})}.items():
-            with open(os.path.join(self.out, name + ".json"), "w") as out:
-                json.dump(value, out, indent=1)
+        for name, value in {self.name: self.results, **(more or {})}.items():
+            dump(value, os.path.join(self.out, name + ".json"))
+
+    def say(self, text):
+        print(text, file=sys.stderr, flush=True)
+
+    def beside(self, function):
+        """Runs `function` on a thread; the caller joins it."""
+        thread = threading.Thread(target=function, daemon=True)
+        thread.start()
+        return thread
+
+
+def dump(value, path):
+    with open(path, "w") as out:
+        json.dump(value, out, indent=1)
 
 
 def parse():
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
+    parser.add_argument("--ensemble", action="store_true", help="three servers of each instead of one; a page of its own")
+    parser.add_argument("--stand-in", choices=("apache",), help="with --ensemble: run this in Aviary's place, to see what the benchmark adds")
     parser.add_argument("--quick", action="store_true", help="a few seconds a workload, 100,000 znodes for a million, one round")
     parser.add_argument("--only", metavar="REGEX", help="only rows whose name matches (--list); other rows of OUT stay as they are")
     parser.add_argument("--list", action="store_true", help="name the rows")
@@ -87,7 +106,7 @@ def measure_all(bench):
         sys.exit("scripts/bench cannot run here: " + trouble)
     bench.results["about"] = report.about(bench)
     failed = bench.results.setdefault("failed", {})
-    for name, step in STEPS:
+    for name, step in ensembles.STEPS if bench.arguments.ensemble else STEPS:
         start, before = time.monotonic(), failed.pop(name, None)
         try:
             step(bench)
@@ -108,7 +127,8 @@ def measure_all(bench):
 def main():
     arguments = parse()
     if arguments.list:
-        print("\n".join([w.name for w in workloads.workloads(False)] + OTHER_NAMES))
+        print("\n".join([w.name for w in (ensembles.workload_list() if arguments.ensemble else workloads.workloads(False))]
+                        + (ensembles.OTHER_NAMES if arguments.ensemble else OTHER_NAMES)))
         return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))    # the servers are ended on the way out
     bench = Bench(arguments)
@@ -116,9 +136,15 @@ def main():
         measure_all(bench)
     elif not bench.results:
         sys.exit("nothing was measured in " + arguments.out)
+    publish = arguments.docs or not (arguments.quick or arguments.only or arguments.report or arguments.stand_in)
+    if arguments.ensemble:
+        missed = ensembles_report.write(bench.results, bench.out)
+        if publish:
+            ensembles_report.publish(bench.results, ROOT, lambda path: dump(bench.results, path))
+        return 1 if missed or bench.results.get("failed") else 0
     missed = report.write(bench.results, bench.out)
     plots.write(bench.results, bench.out)
-    if arguments.docs or not (arguments.quick or arguments.only or arguments.report):
+    if publish:
         report.publish(bench.results, ROOT)
         plots.write(bench.results, os.path.join(ROOT, "docs", "benchmarks"))
     return 1 if missed or bench.results.get("failed") else 0

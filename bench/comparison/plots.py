@@ -46,9 +46,9 @@ def heading(canvas, group):
     canvas.y += 12
 
 
-def ratios(rows):
+def ratios(rows, title="Aviary against Apache 3.9.5"):
     """Bars from 1× (Apache) on a scale of powers of two."""
-    canvas = Canvas("Aviary against Apache 3.9.5", "Bar: Aviary over Apache (blue: target met, orange: missed). "
+    canvas = Canvas(title, "Bar: Aviary over Apache (blue: target met, orange: missed). "
                     "Black mark: target. ◇: the floor, zknull.")
     for group in (verdicts.CPU, verdicts.RATE):
         shown = [r for r in rows if r.group == group and r.target]

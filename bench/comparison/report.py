@@ -28,8 +28,9 @@ def disk_of(path):
 
 def arguments(given):
     """The options that matter for the numbers, as they are typed."""
-    shown = {"--quick": given.quick, "--only": given.only and "'%s'" % given.only, "--rounds": given.rounds, "--seconds": given.seconds,
-             "--nodes": given.nodes, "--heap": given.heap != "1000m" and given.heap, "--flat-max": given.flat_max, "--max-foreign": given.max_foreign}
+    shown = {"--ensemble": given.ensemble, "--quick": given.quick, "--only": given.only and "'%s'" % given.only, "--rounds": given.rounds, "--seconds": given.seconds,
+             "--nodes": given.nodes, "--heap": given.heap != "1000m" and given.heap, "--flat-max": given.flat_max, "--max-foreign": given.max_foreign,
+             "--stand-in": given.stand_in}
     return [" ".join([k] + [str(v)] * (v is not True)) for k, v in shown.items() if v]
 
 
@@ -68,6 +69,19 @@ def about(bench):
     return now
 
 
+def machine(a):
+    """The rows that say where and how the numbers `a` is about came about."""
+    return ["| | |", "|---|---|",
+            "| command | `%s` |" % typed(a), "| commit, day | %s, %s |" % (a["commit"], a["day"]),
+            "| machine | %s, %d cores, %d GB; %s; %s, one durable append of 1 KB takes %s µs (median) |" % (
+                a["cpu"], a["cores"], a["memory_gb"], a["kernel"], a["filesystem"], a["fsync_p50_us"]),
+            "| Apache 3.9.5 | %s; `%s`, otherwise the JVM's defaults |" % (a["java"], " ".join(a["jvm_options"])),
+            "| Aviary | %s, release build, `aviary serve zoo.cfg` |" % a["swift"],
+            "| both | the same disk; durability on; `tickTime=2000`, `maxClientCnxns=0`, everything else as it is by default |",
+            "| runs | %d round(s) of %g s, alternately; medians. Generator and servers share the cores, so operations per server "
+            "CPU-second is the figure to trust |" % (a["rounds"], a["seconds_each"])]
+
+
 def header(results, rows):
     a = results["about"]
     foreign = [s["median"]["foreign_cores"] for w in results.get("workloads", {}).values() for s in w["servers"].values() if s["median"]]
@@ -78,17 +92,9 @@ def header(results, rows):
              "`bench/README.md` says how to read and repeat it.", ""]
     if a["quick"]:
         lines += ["**A quick run: it shows that the benchmark works. Its numbers are not to be quoted.**", ""]
-    lines += ["| | |", "|---|---|",
-              "| command | `%s` |" % typed(a), "| commit, day | %s, %s |" % (a["commit"], a["day"]),
-              "| machine | %s, %d cores, %d GB; %s; %s, one durable append of 1 KB takes %s µs (median) |" % (
-                  a["cpu"], a["cores"], a["memory_gb"], a["kernel"], a["filesystem"], a["fsync_p50_us"]),
-              "| Apache 3.9.5 | %s; `%s`, otherwise the JVM's defaults |" % (a["java"], " ".join(a["jvm_options"])),
-              "| Aviary | %s, release build, `aviary serve zoo.cfg` |" % a["swift"],
-              "| both | the same disk; durability on; `tickTime=2000`, `maxClientCnxns=0`, everything else as it is by default |",
-              "| runs | %d round(s) of %g s, alternately; medians. Generator and servers share the cores, so operations per server "
-              "CPU-second is the figure to trust |" % (a["rounds"], a["seconds_each"]),
-              "| a million | stands for %s znodes |" % "{:,}".format(a["nodes"]),
-              "| other work on the machine | at most %.2f cores during a median run |" % max(foreign, default=0)]
+    lines += machine(a) + [
+        "| a million | stands for %s znodes |" % "{:,}".format(a["nodes"]),
+        "| other work on the machine | at most %.2f cores during a median run |" % max(foreign, default=0)]
     lines += ["| measured again | `%s` at %s, %s, %d round(s), %s znodes for a million |" % (
         typed(g), g["commit"], g["day"], g["rounds"], "{:,}".format(g["nodes"])) for g in a.get("again", [])]
     lines += ["", "**%d of %d targets are met.**" % (len(judged) - len(missed), len(judged)) + (" Missed:" if missed else ""), ""]

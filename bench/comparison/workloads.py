@@ -4,7 +4,7 @@ floor, round after round, so that a change of the machine hits all of them alike
 import sys
 
 import compare
-from contenders import Contender, Floor, alive, entry, running
+from contenders import Contender, Floor, alive, entry, processes, running
 
 
 class Workload:
@@ -71,7 +71,8 @@ def measure(bench, server, name, arguments):
             server.start()
         row = compare.measure(bench.options, entry(server), name, arguments)
         if not alive(server):
-            row = {"failed": "the server ended with exit code %s" % server.process.returncode}
+            codes = [process.poll() for process in processes(server)]
+            row = {"failed": "a server ended with exit code %s" % [code for code in codes if code is not None][0]}
     except Exception as error:
         row = {"failed": "%s: %s" % (type(error).__name__, (str(error).splitlines() or [""])[0])}
     if "failed" in row:
