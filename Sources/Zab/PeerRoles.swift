@@ -1,4 +1,4 @@
-import ZooKeeperProtocol
+package import ZooKeeperProtocol
 
 /// Taking up roles and giving them up.
 extension Peer {
@@ -23,6 +23,12 @@ extension Peer {
     }
 
     // MARK: Ends
+
+    /// Gives the role up, because of something that only the caller knows.
+    package mutating func resign(_ reason: String, at now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        inRole(&output) { _, _ throws(RoleEnd) in throw RoleEnd(reason) }
+    }
 
     /// Gives the role up. What was received and not logged is forgotten; what is logged stays, and counts in the next
     /// election whether it was committed or not (ZOOKEEPER-2845).

@@ -110,6 +110,12 @@ package struct ZabNote: Equatable, Sendable {
     package var message: String
     package var metadata: [(key: String, value: String)]
 
+    package init(level: Level, message: String, metadata: [(key: String, value: String)] = []) {
+        self.level = level
+        self.message = message
+        self.metadata = metadata
+    }
+
     package static func == (left: ZabNote, right: ZabNote) -> Bool {
         left.level == right.level && left.message == right.message
             && left.metadata.elementsEqual(right.metadata) { $0 == $1 }

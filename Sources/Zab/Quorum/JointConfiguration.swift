@@ -38,5 +38,5 @@ package struct JointConfiguration: Sendable {
     }
 
     /// The newest one that is known, committed or not: Apache's "last seen".
-    var lastSeen: QuorumConfiguration { proposed ?? current }
+    package var lastSeen: QuorumConfiguration { proposed ?? current }
 }
