@@ -92,6 +92,8 @@ final class MemoryDisk: Disk, @unchecked Sendable {
         guard files.removeValue(forKey: path) != nil else { throw DiskError(.remove, path, .notFound) }
     }
 
+    func removeDirectory(_ path: String) throws(DiskError) {}
+
     func sync(directory: String) throws(DiskError) {}
 
     func lock(_ path: String, owner: String) throws(DiskError) -> Lock { Lock() }

@@ -26,11 +26,17 @@ package protocol Disk: AnyObject, Sendable {
     /// Makes one directory in an existing one.
     func makeDirectory(_ path: String) throws(DiskError)
 
-    /// Gives a file another name in the same directory and replaces, in one step, what has that name.
+    /// Gives a file another name, and replaces, in one step, what has that name. A power failure before both directories
+    /// are synced may leave the file under the old name, under the new one, or under both.
+    ///
+    /// - Parameter newPath: on the same file system.
     func rename(_ path: String, to newPath: String) throws(DiskError)
 
     /// Removes a file.
     func remove(_ path: String) throws(DiskError)
+
+    /// Removes a directory that holds nothing.
+    func removeDirectory(_ path: String) throws(DiskError)
 
     /// Makes the names in a directory survive a power failure.
     func sync(directory: String) throws(DiskError)
@@ -110,7 +116,8 @@ package struct DirectoryEntry: Hashable, Sendable {
 /// A call that the system refused.
 package struct DiskError: Error, Hashable, Sendable, CustomStringConvertible {
     package enum Operation: String, Sendable {
-        case open, list, makeDirectory = "make directory", rename, remove, read, write, allocate, truncate
+        case open, list, makeDirectory = "make directory", removeDirectory = "remove directory"
+        case rename, remove, read, write, allocate, truncate
         case sync, syncDirectory = "sync directory", lock, examine
     }
 

@@ -80,6 +80,10 @@ package final class PosixDisk: Disk {
         _ = try PosixCall.int(.remove, path) { unlink(path) }
     }
 
+    package func removeDirectory(_ path: String) throws(DiskError) {
+        _ = try PosixCall.int(.removeDirectory, path) { rmdir(path) }
+    }
+
     package func sync(directory: String) throws(DiskError) {
         let descriptor = try PosixCall.int(.open, directory) { openFile(directory, O_RDONLY | O_CLOEXEC, 0) }
         defer { close(descriptor) }

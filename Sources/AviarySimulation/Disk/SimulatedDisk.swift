@@ -11,7 +11,8 @@ internal import ZooKeeperProtocol
 /// - Sizes. The length that writes, cuts and reservations give a file is part of what is not stable before a sync; of
 ///   several changes a power failure keeps the first so many.
 /// - Names. New, renamed and removed names are stable after a sync of the directory; of several changes a power failure
-///   keeps the first so many. A rename is one change.
+///   keeps the first so many. A rename is one change; into another directory it is one in each, and a power failure may
+///   keep either of them or both, but it never loses the file.
 /// - A sync that fails has lost what it was to make stable: the file reads as before, the next sync returns well, and
 ///   after a power failure the data is not there. (Linux does this: the pages are marked clean.)
 /// - A full disk reserves and writes as much as fits, then refuses. Reserved blocks take writes when it is full.
@@ -170,6 +171,13 @@ package final class SimulatedDisk: Disk {
         }
     }
 
+    /// The directories in `directory`, by their names there.
+    package func directoryNames(in directory: String) -> [String] {
+        state.withLock { state in
+            (state.directories[directory]?.current ?? [:]).filter { $0.value == .directory }.keys.sorted()
+        }
+    }
+
     /// All files below `directory`, by their names there, as every reader sees them.
     package func files(in directory: String) -> [String: [UInt8]] {
         state.withLock { state in
@@ -315,6 +323,10 @@ package final class SimulatedDisk: Disk {
 
     package func remove(_ path: String) throws(DiskError) {
         try call(.remove, path) { (state) throws(DiskError) in try state.remove(path) }
+    }
+
+    package func removeDirectory(_ path: String) throws(DiskError) {
+        try call(.removeDirectory, path) { (state) throws(DiskError) in try state.removeDirectory(path) }
     }
 
     package func sync(directory: String) throws(DiskError) {

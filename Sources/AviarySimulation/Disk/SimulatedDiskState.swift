@@ -64,6 +64,13 @@ struct SimulatedDiskState: Sendable {
         }
     }
 
+    /// A file that went to another directory, while that one is not synced.
+    struct Move: Sendable {
+        var file: Int
+        var from: (directory: String, name: String)
+        var to: String
+    }
+
     /// Where the power goes: at a call that changes something, of one kind or of any.
     struct PowerCut: Sendable {
         var kind: DiskError.Operation?
@@ -85,6 +92,7 @@ struct SimulatedDiskState: Sendable {
 
     var files: [Int: SimulatedFile] = [:]
     var directories: [String: Directory] = ["": Directory()]
+    private var moves: [Move] = []
     var locks: [String: String] = [:]
     var generation = 0
     var capacityBlocks: Int?
@@ -268,8 +276,15 @@ struct SimulatedDiskState: Sendable {
         let (directory, name) = SimulatedDiskState.split(path)
         let (newDirectory, newName) = SimulatedDiskState.split(newPath)
         guard let entry = lookup(path) else { throw DiskError(.rename, path, .notFound) }
-        guard directory == newDirectory else { throw DiskError(.rename, path, .unsupported) }
-        directories[directory]?.change(.rename(name, to: newName, entry))
+        if directory == newDirectory {
+            directories[directory]?.change(.rename(name, to: newName, entry))
+        } else {
+            guard directories[newDirectory] != nil else { throw DiskError(.rename, newPath, .notFound) }
+            guard case .file(let id) = entry else { throw DiskError(.rename, path, .unsupported) }
+            directories[newDirectory]?.change(.set(newName, entry))
+            directories[directory]?.change(.remove(name))
+            moves.append(Move(file: id, from: (directory, name), to: newDirectory))
+        }
         dropUnnamedFiles()
     }
 
@@ -280,11 +295,22 @@ struct SimulatedDiskState: Sendable {
         dropUnnamedFiles()
     }
 
+    mutating func removeDirectory(_ path: String) throws(DiskError) {
+        let (directory, name) = SimulatedDiskState.split(path)
+        guard lookup(path) == .directory, let found = directories[path] else {
+            throw DiskError(.removeDirectory, path, .notFound)
+        }
+        guard found.current.isEmpty else { throw DiskError(.removeDirectory, path, .other, detail: "not empty") }
+        directories[directory]?.change(.remove(name))
+        directories[path] = nil
+    }
+
     mutating func sync(directory: String) throws(DiskError) {
         let path = directory == "." || directory == "/" ? "" : directory
         guard directories[path] != nil else { throw DiskError(.syncDirectory, directory, .notFound) }
         if lies.contains(.directorySync) { return }
         directories[path]?.sync()
+        moves.removeAll { $0.to == path }
         dropUnnamedFiles()
     }
 
@@ -320,10 +346,12 @@ struct SimulatedDiskState: Sendable {
                 directories[path]?.lose(keeping: kept)
             }
             dropLostDirectories()
+            keepMovedFiles()
             for id in files.keys.sorted() {
                 if loss == .random { files[id]?.lose(using: &generator) } else { files[id]?.loseEverything() }
             }
         }
+        moves = []
         generation += 1
         locks = [:]
         hasPower = true
@@ -337,6 +365,24 @@ struct SimulatedDiskState: Sendable {
     private mutating func dropLostDirectories() {
         for path in directories.keys.sorted() where path != "" && lookup(path) != .directory {
             directories[path] = nil
+        }
+        // One whose removal was lost is there again, and empty.
+        for (path, directory) in directories {
+            for (name, entry) in directory.current where entry == .directory {
+                let inner = path.isEmpty ? name : path + "/" + name
+                if directories[inner] == nil { directories[inner] = Directory() }
+            }
+        }
+    }
+
+    /// A file system may forget half of a rename, and not the file.
+    private mutating func keepMovedFiles() {
+        for move in moves {
+            let isNamed = directories.values.contains { $0.stable.values.contains(.file(move.file)) }
+            let (directory, name) = move.from
+            guard !isNamed, directories[directory]?.stable[name] == nil else { continue }
+            directories[directory]?.stable[name] = .file(move.file)
+            directories[directory]?.current[name] = .file(move.file)
         }
     }
 

@@ -42,6 +42,7 @@ final class FaultDisk: Disk {
     func makeDirectory(_ path: String) throws(DiskError) { try real.makeDirectory(path) }
     func rename(_ path: String, to newPath: String) throws(DiskError) { try real.rename(path, to: newPath) }
     func remove(_ path: String) throws(DiskError) { try real.remove(path) }
+    func removeDirectory(_ path: String) throws(DiskError) { try real.removeDirectory(path) }
     func sync(directory: String) throws(DiskError) { try real.sync(directory: directory) }
     func lock(_ path: String, owner: String) throws(DiskError) -> PosixLock { try real.lock(path, owner: owner) }
 }
