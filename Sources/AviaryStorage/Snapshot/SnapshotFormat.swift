@@ -15,4 +15,6 @@ enum SnapshotFormat {
     static let digestTrailerSize = 20
     /// zxid.
     static let lastProcessedTrailerSize = 8
+    /// Ends the stream behind a SNAP packet (docs/protocol/quorum-protocol.md section 9): "BenWasHere" as a string.
+    static let streamSignature: [UInt8] = [0, 0, 0, 10] + Array("BenWasHere".utf8)
 }

@@ -8,14 +8,9 @@ struct SnapshotParser<Source: ByteSource>: ~Copyable {
     private var window: StreamWindow
     /// Over everything consumed.
     private var adler = Adler32.initial
+    private var body: SnapshotBodyScanner
     private var summary: SnapshotSummary
-    /// Sessions whose ids look like the owners of TTL nodes.
-    private var sessionsLikeTTL: Set<Int64> = []
-    /// The first TTL node where there should be none. It is a reason to stop only once the file proved whole.
-    private var ttlNode: String?
 
-    /// No node and no ACL list is longer, as every one of them came in one request.
-    private static var minimumRecordBound: Int { 8 << 20 }
     private static var maxTrailerBytes: Int { 4096 }
 
     init(path: String, source: Source, limits: ReadingLimits, summary: SnapshotSummary) {
@@ -23,7 +18,8 @@ struct SnapshotParser<Source: ByteSource>: ~Copyable {
         self.limits = limits
         self.source = source
         self.summary = summary
-        window = StreamWindow(maxRecord: max(SnapshotParser.minimumRecordBound, 2 * limits.maxBufferBytes + 1024))
+        body = SnapshotBodyScanner(summary, limits: limits)
+        window = StreamWindow(maxRecord: SnapshotBodyScanner.maximumRecordBytes(limits))
     }
 
     mutating func parse<Sink: SnapshotSink & ~Copyable>(
@@ -31,13 +27,14 @@ struct SnapshotParser<Source: ByteSource>: ~Copyable {
         _ progress: (Int64) -> Void
     ) throws(SnapshotReadError) -> SnapshotSummary {
         try readHeader()
-        try readSessions(into: &sink)
-        try readACLs(into: &sink)
-        try readNodes(into: &sink, progress)
+        try readBody(into: &sink, progress)
+        summary = body.summary
+        summary.bodyEnd = window.offset
+        summary.bodySeal = adler
         try checkSeal("nodes")
         try readTrailers()
         progress(source.fileOffset)
-        if let ttlNode { throw .refused(.ttlNodesWithoutExtendedTypes(file: path, path: ttlNode)) }
+        if let ttlNode = body.ttlNode { throw .refused(.ttlNodesWithoutExtendedTypes(file: path, path: ttlNode)) }
         summary.laterZxids.sort()
         return summary
     }
@@ -56,95 +53,19 @@ struct SnapshotParser<Source: ByteSource>: ~Copyable {
         }
     }
 
-    private mutating func readSessions<Sink: SnapshotSink & ~Copyable>(
-        into sink: inout Sink
-    ) throws(SnapshotReadError) {
-        let count = try record("session table") { (reader) throws(JuteError) in try reader.int32() }
-        for _ in 0..<max(count, 0) {
-            let (id, timeout) = try record("session table") { (reader) throws(JuteError) in
-                (try reader.int64(), try reader.int32())
-            }
-            if id < 0 { sessionsLikeTTL.insert(id) }
-            sink.restore(session: SessionID(id), timeoutMilliseconds: timeout)
-            summary.sessions += 1
-        }
-    }
-
-    private mutating func readACLs<Sink: SnapshotSink & ~Copyable>(
-        into sink: inout Sink
-    ) throws(SnapshotReadError) {
-        let count = try record("ACL table") { (reader) throws(JuteError) in try reader.int32() }
-        for _ in 0..<max(count, 0) {
-            let (id, acl) = try record("ACL table") { (reader) throws(JuteError) in
-                (try reader.int64(), try ACL.list(from: &reader))
-            }
-            sink.restore(aclID: id, acl: acl)
-        }
-    }
-
-    private mutating func readNodes<Sink: SnapshotSink & ~Copyable>(
+    private mutating func readBody<Sink: SnapshotSink & ~Copyable>(
         into sink: inout Sink,
         _ progress: (Int64) -> Void
     ) throws(SnapshotReadError) {
         while true {
-            var reader = JuteReader(window.unread, maxBufferBytes: limits.maxBufferBytes)
-            // Only the end of the window is a reason to stop here, in front of the node that it cuts in two.
-            let isDone = try readNodes(from: &reader, into: &sink)
-            consume(window.unread.count - reader.remaining)
-            if isDone { return }
+            do {
+                consume(try body.scan(window.unread, into: &sink))
+            } catch {
+                throw damaged(error.reason, at: window.offset, plus: error.offset)
+            }
+            if body.isComplete { return }
             progress(source.fileOffset)
-            guard try readMore() else { throw damaged("the file ends among the nodes", at: window.offset) }
-        }
-    }
-
-    /// - Returns: whether the mark behind the last node was read.
-    private mutating func readNodes<Sink: SnapshotSink & ~Copyable>(
-        from reader: inout JuteReader,
-        into sink: inout Sink
-    ) throws(SnapshotReadError) -> Bool {
-        let length = reader.remaining
-        while true {
-            let start = reader
-            let node: (path: UnsafeRawBufferPointer, data: UnsafeRawBufferPointer?, aclID: Int64)
-            let stat: StatPersisted
-            do {
-                node.path = try reader.requiredBuffer()
-                if node.path.count == 1, node.path[0] == SnapshotFormat.endMark { return true }
-                node.data = try reader.buffer()
-                node.aclID = try reader.int64()
-                stat = try StatPersisted(from: &reader)
-            } catch {
-                guard error == .truncated else {
-                    throw damaged("a node cannot be read (\(error))", at: window.offset, plus: length - start.remaining)
-                }
-                reader = start
-                return false
-            }
-            note(stat, node.path)
-            do {
-                try sink.restore(path: node.path, data: node.data, aclID: node.aclID, stat: stat)
-            } catch {
-                throw damaged("\(error)", at: window.offset, plus: length - start.remaining)
-            }
-        }
-    }
-
-    private mutating func note(_ stat: StatPersisted, _ path: UnsafeRawBufferPointer) {
-        summary.nodes += 1
-        let newest = max(stat.mzxid, max(stat.pzxid, stat.czxid))
-        if newest > summary.zxid { noteLater(stat) }
-        if newest > summary.largestZxid { summary.largestZxid = newest }
-        guard stat.ephemeralOwner < 0, !limits.extendedTypes, !sessionsLikeTTL.contains(stat.ephemeralOwner),
-            case .ttl = NodeKind(owner: stat.ephemeralOwner, extendedTypes: true), ttlNode == nil
-        else { return }
-        ttlNode = String(decoding: path, as: UTF8.self)
-    }
-
-    private mutating func noteLater(_ stat: StatPersisted) {
-        guard summary.laterZxids.count < SnapshotSummary.maxLaterZxids else { return }
-        for zxid in [stat.czxid, stat.mzxid, stat.pzxid]
-        where zxid > summary.zxid && zxid != summary.laterZxids.last {
-            summary.laterZxids.append(zxid)
+            guard try readMore() else { throw damaged("the file ends \(body.place)", at: window.offset) }
         }
     }
 

@@ -33,6 +33,9 @@ package struct SnapshotSummary: Sendable, Hashable {
         }
     }
     package var lastProcessedZxid: Zxid?
+    /// Where the nodes end, without compression, and the checksum of everything up to there.
+    var bodyEnd: Int64 = 0
+    var bodySeal: UInt32 = 0
     private var digestZxid: Zxid?
     private var digestValue: UInt64 = 0
 

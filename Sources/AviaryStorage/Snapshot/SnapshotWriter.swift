@@ -30,7 +30,18 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
 
     private enum State {
         case idle
-        case writing(file: D.File, zxid: Zxid)
+        case writing(Target)
+    }
+
+    private struct Target {
+        var file: D.File
+        var zxid: Zxid
+        /// The path while it is written.
+        var unfinished: String
+        /// What it is called when it is on disk.
+        var name: String
+        /// Whether the mark behind the nodes comes with them.
+        var isRaw = false
     }
 
     /// - Parameters:
@@ -62,21 +73,11 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
         sessions: [(SessionID, Int32)],
         acls: [(Int64, [ACL])]
     ) throws(StorageError) {
-        guard case .idle = state else { return invariant(false, "a snapshot is being written already") }
-        do { packer = try makePacker() } catch { throw compressionFailed(error, zxid) }
-        let file: D.File
-        do { file = try disk.open(unfinishedPath(zxid), .replace) } catch { throw .snapshotFailed(error) }
-        state = .writing(file: file, zxid: zxid)
-        pending.removeAll(keeping: SnapshotWriterLimits.pieceBytes * 2)
-        packed.removeAll()
-        sealed = 0
-        adler = Adler32.initial
-        offset = 0
-        syncedOffset = 0
-
-        pending.int32(SnapshotFormat.magic)
-        pending.int32(SnapshotFormat.version)
-        pending.int64(SnapshotFormat.dbid)
+        let name = FileNames.snapshot(zxid, compression)
+        let unfinished = FileNames.join(directory, name + FileNames.unfinishedSuffix)
+        try open(zxid, unfinished: unfinished, name: name, isRaw: false)
+        guard case .writing(let target) = state else { return }
+        let file = target.file
         pending.int32(Int32(truncatingIfNeeded: sessions.count))
         for (session, timeout) in sessions {
             pending.int64(session.rawValue)
@@ -91,13 +92,47 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
         }
     }
 
+    /// Starts a snapshot whose sessions, ACLs and nodes come as bytes, with the mark behind the nodes.
+    ///
+    /// - Parameters:
+    ///   - unfinished: the file's name until it is complete.
+    ///   - name: its name then.
+    mutating func begin(raw zxid: Zxid, unfinished: String, name: String) throws(StorageError) {
+        try open(zxid, unfinished: FileNames.join(directory, unfinished), name: name, isRaw: true)
+    }
+
+    private mutating func open(
+        _ zxid: Zxid,
+        unfinished: String,
+        name: String,
+        isRaw: Bool
+    ) throws(StorageError) {
+        guard case .idle = state else { return invariant(false, "a snapshot is being written already") }
+        do { packer = try makePacker() } catch {
+            throw .compressionFailed(file: unfinished, reason: error.description)
+        }
+        let file: D.File
+        do { file = try disk.open(unfinished, .replace) } catch { throw .snapshotFailed(error) }
+        state = .writing(Target(file: file, zxid: zxid, unfinished: unfinished, name: name, isRaw: isRaw))
+        pending.removeAll(keeping: SnapshotWriterLimits.pieceBytes * 2)
+        packed.removeAll()
+        sealed = 0
+        adler = Adler32.initial
+        offset = 0
+        syncedOffset = 0
+        pending.int32(SnapshotFormat.magic)
+        pending.int32(SnapshotFormat.version)
+        pending.int64(SnapshotFormat.dbid)
+    }
+
     /// Adds nodes, parents before children, the root first with the path "".
     ///
-    /// - Parameter nodes: any number of whole nodes as `SnapshotNode.write` writes them; copied.
+    /// - Parameter nodes: any number of whole nodes as `SnapshotNode.write` writes them; copied. Of a snapshot that was
+    ///   begun `raw`, any bytes of it.
     package mutating func append(nodes: UnsafeRawBufferPointer) throws(StorageError) {
-        guard case .writing(let file, _) = state else { return invariant(false, "no snapshot is being written") }
+        guard case .writing(let target) = state else { return invariant(false, "no snapshot is being written") }
         pending.raw(nodes)
-        try writePieces(to: file)
+        try writePieces(to: target.file)
     }
 
     /// Ends the nodes, seals the file, and gives it its name once it is on disk.
@@ -108,11 +143,12 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
     /// - Returns: the file as it now stands.
     @discardableResult
     package mutating func finish(digest: UInt64?, lastProcessed: Bool) throws(StorageError) -> DirectoryEntry {
-        guard case .writing(let file, let zxid) = state else {
+        guard case .writing(let target) = state else {
             invariant(false, "no snapshot is being written")
             return DirectoryEntry(name: "", size: 0)
         }
-        writeEndMark()
+        let (file, zxid) = (target.file, target.zxid)
+        if !target.isRaw { writeEndMark() }
         seal()
         if let digest {
             pending.int64(zxid.rawValue)
@@ -126,29 +162,28 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
         }
         try writePiece(to: file, isLast: true)
         if let packer {
-            do { try packer.finish(into: &packed) } catch { throw compressionFailed(error, zxid) }
+            do { try packer.finish(into: &packed) } catch { throw compressionFailed(error, target) }
             try writePacked(to: file)
         }
         do { try file.syncFile() } catch { throw .snapshotFailed(error) }
-        let name = FileNames.snapshot(zxid, compression)
         do {
-            try disk.rename(unfinishedPath(zxid), to: FileNames.join(directory, name))
+            try disk.rename(target.unfinished, to: FileNames.join(directory, target.name))
             try disk.sync(directory: directory)
         } catch {
             throw .snapshotFailed(error)
         }
         state = .idle
         packer = nil
-        return DirectoryEntry(name: name, size: offset)
+        return DirectoryEntry(name: target.name, size: offset)
     }
 
     /// Gives the snapshot up and removes what was written of it.
     package mutating func abandon() {
-        guard case .writing(_, let zxid) = state else { return }
+        guard case .writing(let target) = state else { return }
         state = .idle
         packer = nil
         // What cannot be removed now is removed by the next start.
-        try? disk.remove(unfinishedPath(zxid))
+        try? disk.remove(target.unfinished)
     }
 
     // MARK: - Pieces
@@ -177,7 +212,7 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
     /// Writes what is pending, all but the last in whole blocks: these need not be copied into the system's memory,
     /// which costs several times what making the snapshot costs, and pushes out what somebody needs.
     private mutating func writePiece(to file: D.File, isLast: Bool) throws(StorageError) {
-        guard case .writing(_, let zxid) = state else { return }
+        guard case .writing(let target) = state else { return }
         sealPending()
         if let packer {
             do {
@@ -185,7 +220,7 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
                     try packer.compress(bytes, into: &packed)
                 }
             } catch {
-                throw compressionFailed(error, zxid)
+                throw compressionFailed(error, target)
             }
             try writePacked(to: file)
             pending.keepLast(0)
@@ -234,12 +269,8 @@ package struct SnapshotWriter<D: Disk, Gzip: StreamCodec>: ~Copyable {
         }
     }
 
-    private func unfinishedPath(_ zxid: Zxid) -> String {
-        FileNames.join(directory, FileNames.snapshot(zxid, compression) + FileNames.unfinishedSuffix)
-    }
-
-    private func compressionFailed(_ error: StreamCodecError, _ zxid: Zxid) -> StorageError {
-        .compressionFailed(file: unfinishedPath(zxid), reason: error.description)
+    private func compressionFailed(_ error: StreamCodecError, _ target: Target) -> StorageError {
+        .compressionFailed(file: target.unfinished, reason: error.description)
     }
 }
 
