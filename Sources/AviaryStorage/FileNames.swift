@@ -20,6 +20,49 @@ package enum FileNames {
     /// Ours: what a file is called that must not be read any more, and that somebody may want to look at.
     package static func setAside(_ name: String) -> String { ".aviary.aside." + name }
 
+    /// The epochs of a member of an ensemble.
+    package static let acceptedEpoch = "acceptedEpoch"
+    package static let currentEpoch = "currentEpoch"
+
+    /// Ours: this member has lost what it knew, and takes no part in a vote before a leader has synchronized it.
+    package static let lostMemory = ".aviary.lost-memory"
+
+    /// Ours: files are on their way into a quarantine folder, and which.
+    static let quarantining = ".aviary.quarantining"
+
+    /// Ours: a snapshot that a leader is sending.
+    static let incomingSnapshot = ".aviary.incoming"
+
+    private static let installPrefix = ".aviary.install."
+
+    /// Ours: a leader's snapshot that is complete, and that takes the place of everything else; `name` is what it will be
+    /// called then.
+    static func installing(_ name: String) -> String { installPrefix + name }
+
+    /// The name of the snapshot that is being installed under the name `name`; nil when that is none.
+    static func installed(_ name: String) -> String? {
+        guard name.hasPrefix(installPrefix) else { return nil }
+        let snapshot = String(name.dropFirst(installPrefix.count))
+        return snapshotZxid(snapshot) == nil ? nil : snapshot
+    }
+
+    private static let setAsidePrefix = "set-aside."
+    private static let quarantinePrefix = "quarantine."
+
+    /// The folder for what the state after `zxid`, as a leader had it, took the place of.
+    package static func setAsideFolder(_ zxid: Zxid) -> String { setAsidePrefix + zxid.hex }
+
+    static func isSetAsideFolder(_ name: String) -> Bool {
+        name.hasPrefix(setAsidePrefix) && zxid(name.dropFirst(setAsidePrefix.count)) != nil
+    }
+
+    package static func quarantineFolder(_ number: Int) -> String { quarantinePrefix + String(number) }
+
+    /// The number of the quarantine folder called `name`.
+    static func quarantineNumber(_ name: String) -> Int? {
+        name.hasPrefix(quarantinePrefix) ? Int(name.dropFirst(quarantinePrefix.count)) : nil
+    }
+
     private static let logPrefix = "log."
     private static let snapshotPrefix = "snapshot."
 

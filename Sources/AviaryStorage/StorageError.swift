@@ -55,6 +55,30 @@ package enum StorageError: Error, Hashable, Sendable {
     case misplacedFile(path: String, belongsIn: String)
 
     case directoryInUse(path: String, owner: String)
+
+    /// `acceptedEpoch` or `currentEpoch` is not a number.
+    case damagedEpochFile(path: String, contents: String)
+
+    /// What the epoch files promise and what the logs hold cannot both be (docs/protocol/quorum-protocol.md section 8).
+    case inconsistentEpochs(directory: String, accepted: Epoch?, current: Epoch?, lastZxid: Zxid)
+
+    /// An epoch could not be stored. Fatal: what depends on it must not be sent.
+    case epochNotStored(DiskError)
+
+    /// The log could not be cut behind a transaction. Fatal: what stands behind it belongs to no history any more.
+    case truncationFailed(Zxid, DiskError)
+
+    /// What a leader sent as a snapshot does not end with the signature of one.
+    case incompleteSnapshotStream(Zxid)
+
+    /// A leader's snapshot is stored, but what it takes the place of could not be moved away. Fatal.
+    case installationFailed(Zxid, DiskError)
+
+    /// Files that cannot be used could not be moved away.
+    case quarantineFailed(DiskError)
+
+    /// A member of an ensemble had lost what it knew, and is started alone.
+    case memoryLost(note: String, reason: String)
 }
 
 /// Where a log is damaged.
@@ -147,8 +171,34 @@ extension StorageError: CustomStringConvertible {
         case .directoryInUse(let path, let owner):
             "\(path) is in use by another server\(owner.isEmpty ? "" : " (\(owner))"). Stop it, or give this one its "
                 + "own dataDir"
+        case .damagedEpochFile(let path, let contents):
+            "\(path) holds \"\(contents)\", which is not an epoch. Restore the file, or move the directory's content away "
+                + "and let this server be synchronized"
+        case .inconsistentEpochs(let directory, let accepted, let current, let lastZxid):
+            "\(directory): acceptedEpoch \(StorageError.text(accepted)), currentEpoch \(StorageError.text(current)) and "
+                + "the last transaction \(lastZxid) do not go together: files are missing, or come from different times. "
+                + "Restore all of them from one copy, or move the directory's content away and let this server be "
+                + "synchronized"
+        case .epochNotStored(let error):
+            "\(error); the epoch could not be stored, so this server takes no part in it"
+                + StorageError.remedy(for: error)
+        case .truncationFailed(let zxid, let error):
+            "\(error); what comes after \(zxid) could not be cut off the log, although the leader asked for it. Check the "
+                + "disk, then start again"
+        case .incompleteSnapshotStream(let zxid):
+            "the leader's snapshot \(zxid) does not end as it should; it was given up"
+        case .installationFailed(let zxid, let error):
+            "\(error); the leader's snapshot \(zxid) is stored, but older files could not be moved away. Check the disk, "
+                + "then start again: the next start goes on with it"
+        case .quarantineFailed(let error):
+            "\(error); files that cannot be used could not be moved away\(StorageError.remedy(for: error))"
+        case .memoryLost(let note, let reason):
+            "\(note) says that this member of an ensemble had lost its data (\(reason)) and was not synchronized since. "
+                + "Start it as a member, or restore its data and remove this file"
         }
     }
+
+    private static func text(_ epoch: Epoch?) -> String { epoch.map { "\($0.rawValue)" } ?? "missing" }
 
     private static func list(_ failures: [SnapshotFailure]) -> String {
         failures.map { "\($0)" }.joined(separator: "; ")

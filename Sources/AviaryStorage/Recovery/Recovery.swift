@@ -12,6 +12,9 @@ package struct RecoveryOptions: Sendable {
     package var forcesSync = true
     /// Whether files are put in order afterwards; a tool that only looks says no.
     package var repairs = true
+    /// Whether somebody else can give back what this server has lost. A server alone does not start with a note that it
+    /// has lost its memory.
+    package var isMember = false
 
     package init() {}
 }
@@ -22,7 +25,8 @@ package struct RecoveryOptions: Sendable {
 /// Stricter than Apache's servers: a record that is missing or damaged is never passed over, also not right behind the
 /// snapshot. Where the tree digest says that a snapshot holds what its history does not, an older one is tried.
 ///
-/// Nothing on disk changes before loading has succeeded. Then a torn end is cut, leftovers are removed, and the newest
+/// Nothing on disk changes before loading has succeeded, but that an installation of a leader's snapshot is finished which
+/// was interrupted. Then a torn end is cut, leftovers are removed, and the newest
 /// log is synced: what is served from now on must not be lost by the next power failure, and after a crash without one
 /// a record may be in memory of the system only.
 package struct Recovery<D: Disk, Gzip: StreamCodec> {
@@ -54,6 +58,8 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
     package func run<Target: RecoveryTarget & ~Copyable>(
         into target: inout Target
     ) throws(StorageError) -> RecoveryReport {
+        if options.repairs { _ = try SnapshotInstall.resume(on: disk, directories) }
+        if !options.isMember { try checkMemory() }
         let snapshots = try SnapshotDirectory(disk: disk, directory: directories.snapshots)
         let logs = try LogDirectory(disk: disk, directory: directories.logs, limits: options.limits)
         var report: RecoveryReport
@@ -64,6 +70,13 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         }
         if options.repairs { try repair(&report, snapshots, logs) }
         return report
+    }
+
+    /// A server alone would begin with nothing, or with what is left.
+    private func checkMemory() throws(StorageError) {
+        let note = LostMemory(disk: disk, directory: directories.snapshots)
+        guard let reason = try note.reason() else { return }
+        throw .memoryLost(note: note.path, reason: reason.split(separator: "\n").first.map(String.init) ?? "")
     }
 
     // MARK: - Without a snapshot
@@ -331,7 +344,10 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
                 )
             }
             for name in snapshots.unfinished { try disk.remove(FileNames.join(directories.snapshots, name)) }
-            if try disk.entry(at: spare) != nil { try disk.remove(spare) }
+            for path in [spare, FileNames.join(directories.snapshots, FileNames.incomingSnapshot)]
+            where try disk.entry(at: path) != nil {
+                try disk.remove(path)
+            }
             if try disk.entry(at: initialize) != nil { try disk.remove(initialize) }
         } catch {
             throw .disk(error)
