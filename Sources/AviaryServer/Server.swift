@@ -207,14 +207,12 @@ private struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         let link = StorageLink(log: LogThread(), snapshots: SnapshotThread())
         loop.storage = link
         let eventLoop = eventLoop
-        let writer = try store.openLog(lastZxid: report.lastZxid, limits: loop.limits)
+        let worker = try store.openWorker(lastZxid: report.lastZxid, limits: loop.limits)
         // Before the core can want anything written.
-        loop.setLogRoom(writer.space, availableBytes: writer.availableBytes)
+        loop.setLogRoom(worker.space, availableBytes: worker.availableBytes)
         let hasLog = link.log.start(
-            writer,
-            policy: store.flushPolicy,
-            warn: { loop.warned($0) },
-            report: { report in eventLoop.execute { loop.logged(report) } },
+            worker,
+            report: { report in eventLoop.execute { loop.stored(report) } },
             failed: fatal
         )
         let hasSnapshots = link.snapshots.start(

@@ -22,19 +22,6 @@ package enum ClientAction: Equatable, Sendable {
     case close(ConnectionID)
 }
 
-/// A transaction to be appended to the log: bytes of `Output.logBytes`.
-@frozen
-package struct LogRecord: Equatable, Sendable {
-    package let zxid: Zxid
-    package let range: Range<Int>
-
-    @inlinable
-    package init(zxid: Zxid, range: Range<Int>) {
-        self.zxid = zxid
-        self.range = range
-    }
-}
-
 /// Something that an operator may want to read.
 package struct CoreNote: Equatable, Sendable {
     package enum Level: Sendable { case debug, info, warning, error }

@@ -55,10 +55,7 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
         progress: @escaping (RecoveryProgress) -> Void
     ) throws(StorageError) -> RecoveryReport {
         var options = RecoveryOptions()
-        options.limits = ReadingLimits(
-            maxBufferBytes: maxBufferBytes,
-            extendedTypes: configuration.features.extendedTypes
-        )
+        options.limits = readingLimits
         options.comparesDigests = configuration.storage.keepsDigest
         options.trustsMissingSnapshot = configuration.storage.trustsMissingSnapshot
         options.createsDatabase = configuration.storage.createsDatabase
@@ -79,33 +76,51 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
         _ = try files.finish(digest: head.digest)
     }
 
-    /// The writer of transactions, with space reserved for the first of them as far as there is any.
+    /// What stores transactions, with space reserved for the first of them as far as there is any.
     ///
     /// The reserve holds the group that meets a full disk, everything that was on its way behind it, one frame that the
     /// loop took last, and after that the end of some 70 000 sessions.
     ///
     /// - Parameter limits: what the loop lets wait for the disk.
-    func openLog(lastZxid: Zxid, limits: Limits) throws(StorageError) -> TxnLogWriter<D> {
-        let options = TxnLogOptions(
-            preallocationBytes: Int64(configuration.storage.preallocationSize),
-            reserveBytes: Int64(2 * limits.unstoredBytes + maxBufferBytes + (4 << 20)),
-            lastBytes: Int64(limits.lastLogBytes),
-            forcesSync: configuration.storage.forcesSync
+    func openWorker(lastZxid: Zxid, limits: Limits) throws(StorageError) -> StorageWorker<D, Gzip> {
+        let storage = configuration.storage
+        let options = StorageWorkerOptions(
+            log: TxnLogOptions(
+                preallocationBytes: Int64(storage.preallocationSize),
+                reserveBytes: Int64(2 * limits.unstoredBytes + maxBufferBytes + (4 << 20)),
+                lastBytes: Int64(limits.lastLogBytes),
+                forcesSync: storage.forcesSync
+            ),
+            flush: FlushPolicy(
+                delayMicroseconds: storage.flushDelay.microseconds,
+                pollMicroseconds: storage.maximumQueuePollTime.microseconds,
+                maximumRecords: storage.maximumBatchSize ?? .max,
+                maximumFileBytes: storage.logSizeLimit ?? .max,
+                warningMicroseconds: storage.fsyncWarningThreshold.microseconds
+            ),
+            limits: readingLimits,
+            compression: snapshotCompression,
+            writesLastProcessed: storage.writesLastProcessedZxid
         )
-        var writer = TxnLogWriter(disk: disk, directory: directories.logs, lastZxid: lastZxid, options: options)
-        try writer.prepare()
-        return writer
+        return try StorageWorker(
+            disk: disk,
+            directories: directories,
+            gzip: gzip,
+            lastZxid: lastZxid,
+            options: options
+        )
     }
 
-    var flushPolicy: FlushPolicy {
-        let storage = configuration.storage
-        return FlushPolicy(
-            delayMicroseconds: storage.flushDelay.microseconds,
-            pollMicroseconds: storage.maximumQueuePollTime.microseconds,
-            maximumRecords: storage.maximumBatchSize ?? .max,
-            maximumFileBytes: storage.logSizeLimit ?? .max,
-            warningMicroseconds: storage.fsyncWarningThreshold.microseconds
-        )
+    private var readingLimits: ReadingLimits {
+        ReadingLimits(maxBufferBytes: maxBufferBytes, extendedTypes: configuration.features.extendedTypes)
+    }
+
+    fileprivate var snapshotCompression: AviaryStorage.SnapshotCompression {
+        switch configuration.storage.snapshotCompression {
+        case .none: .none
+        case .gzip: .gzip
+        case .snappy: .snappy
+        }
     }
 
     /// Bytes of all files; a directory that cannot be listed counts as empty.
@@ -128,16 +143,10 @@ struct StoredSnapshots<D: Disk, Gzip: StreamCodec>: ~Copyable, SnapshotFiles {
 
     init(_ store: DataStore<D, Gzip>, log: Logger?) {
         let storage = store.configuration.storage
-        let compression: AviaryStorage.SnapshotCompression =
-            switch storage.snapshotCompression {
-            case .none: .none
-            case .gzip: .gzip
-            case .snappy: .snappy
-            }
         writer = SnapshotWriter(
             disk: store.disk,
             directory: store.directories.snapshots,
-            compression: compression,
+            compression: store.snapshotCompression,
             gzip: store.gzip
         )
         purger = storage.purge.map { purge in

@@ -236,7 +236,7 @@ final class ServerLoop: @unchecked Sendable {
         storage.unstoredBytes += batch.storedBytes
         batch.rollsAfter = outgoing.isSnapshotDue
         batch.submittedMicroseconds = now.monotonicMicroseconds
-        storage.log.submit(batch)
+        storage.log.submit(.append(batch))
         if outgoing.isSnapshotDue { beginSnapshot() }
     }
 

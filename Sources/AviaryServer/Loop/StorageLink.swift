@@ -53,14 +53,27 @@ final class StorageLink {
 extension ServerLoop {
     // MARK: - The log
 
-    /// The log thread has flushed, or has ended (nil).
-    func logged(_ report: LogReport?) {
-        guard let storage else { return }
-        guard let report else {
+    /// The log thread has done something, or has ended (nil).
+    func stored(_ report: StorageReport?) {
+        switch report {
+        case nil:
+            guard let storage else { return }
             storage.hasLogEnded = true
             if isStopping { becomeQuiet() }
-            return logEnded()
+            logEnded()
+        case .durable(let report):
+            logged(report)
+        case .warning(let warning):
+            warned(warning)
+        case .acceptedEpochStored, .currentEpochStored, .truncated, .snapshotBytesWritten, .snapshotInstalled,
+            .snapshotFailed:
+            // A server alone has nobody who would want that.
+            return
         }
+    }
+
+    private func logged(_ report: LogReport) {
+        guard let storage else { return }
         beginTurn()
         metrics.flushed(report)
         for batch in report.batches {
@@ -90,7 +103,7 @@ extension ServerLoop {
         core.setLogRoom(room, at: now, into: &output)
     }
 
-    func warned(_ warning: LogWarning) {
+    private func warned(_ warning: LogWarning) {
         switch warning {
         case .slowFlush(let microseconds, let records):
             logger.warning(
@@ -103,6 +116,11 @@ extension ServerLoop {
             )
         case .closeFailed(let error):
             logger.warning("the transaction log could not be closed; nothing is lost", metadata: ["reason": "\(error)"])
+        case .cannotRemove(let error):
+            logger.warning(
+                "what a leader's snapshot took the place of could not be removed; it takes space, and nothing else",
+                metadata: ["reason": "\(error)"]
+            )
         }
     }
 

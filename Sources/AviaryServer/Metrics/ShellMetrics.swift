@@ -1,4 +1,5 @@
 internal import AviaryCore
+internal import AviaryStorage
 
 /// What the shell counts, for `mntr`; the core counts the rest (`ServerStatistics`).
 ///

@@ -293,7 +293,7 @@ package final class CrashRun {
         case 83..<86: server.beginSnapshot(at: now)
         case 86..<90: server.encodeSnapshot()
         case 90..<97: for _ in 0..<2 { server.stepSnapshots(at: now) }
-        case 97: try server.noteSilence()
+        case 97: try server.noteSilence(at: now)
         case 98: if hasFullDisk, plan == .random { random.oneIn(2) ? fillDisk() : disk.setCapacity(nil) }
         default: server.endTurn(at: now)
         }

@@ -43,20 +43,12 @@ package final class SimulatedServer {
         case close(ConnectionID)
     }
 
-    /// What the log thread was handed in one turn.
-    private struct Batch {
-        var bytes: [UInt8]
-        var records: [LogRecord]
-        var rollsAfter: Bool
-        var storedBytes: Int { bytes.count + 16 * records.count }
-    }
+    /// What stands around the worker: the loop gets its reports when whoever owns this says so.
+    private struct LogDriver: StorageDriver {
+        var monotonicMicroseconds: Int64 = 0
+        var reports: [StorageReport] = []
 
-    /// What the log thread says after a flush.
-    private struct LogReport {
-        var durable: Zxid
-        var space: LogSpace
-        var availableBytes: Int64
-        var storedBytes = 0
+        mutating func report(_ report: StorageReport) { reports.append(report) }
     }
 
     private enum SnapshotOrder {
@@ -96,16 +88,11 @@ package final class SimulatedServer {
     private var output = Output()
 
     // The log thread.
-    private var log: TxnLogWriter<SimulatedDisk>
-    private var batches: [Batch] = []
+    private var worker: StorageWorker<SimulatedDisk, NoGzip>
+    private var driver = LogDriver()
+    private var batches: [LogBatch] = []
     private var reports: [LogReport] = []
     private var unstoredBytes = 0
-    private var isMarkOpen = false
-    private var reportedSpace = LogSpace.ok
-    private var lookedForSpaceMicroseconds: Int64 = 0
-    private var nextRollMicroseconds: Int64 = 0
-    private var isRollDue = false
-    private var bytesAtRoll = 0
 
     // The snapshot thread, and the loop's side of it.
     private var snapshots: SnapshotWriter<SimulatedDisk, NoGzip>
@@ -152,14 +139,18 @@ package final class SimulatedServer {
         )
         if recovery.database == .created { try SimulatedServer.writeFirst(&snapshots, of: &core, settings) }
         self.core = core
-        log = TxnLogWriter(
+        worker = try StorageWorker(
             disk: disk,
-            directory: directories.logs,
+            directories: directories,
+            gzip: NoGzip(),
             lastZxid: recovery.lastZxid,
-            options: TxnLogOptions(
-                preallocationBytes: settings.preallocationBytes,
-                reserveBytes: settings.reserveBytes,
-                lastBytes: Int64(settings.lastLogBytes)
+            options: StorageWorkerOptions(
+                log: TxnLogOptions(
+                    preallocationBytes: settings.preallocationBytes,
+                    reserveBytes: settings.reserveBytes,
+                    lastBytes: Int64(settings.lastLogBytes)
+                ),
+                flush: FlushPolicy(maximumFileBytes: settings.maximumLogBytes)
             )
         )
         purge = Purge(
@@ -169,8 +160,6 @@ package final class SimulatedServer {
             retain: settings.retainedSnapshots,
             maxBufferBytes: settings.maximumRecordBytes
         )
-        try log.prepare()
-        reportedSpace = log.space
     }
 
     static func recoveryOptions(_ settings: SimulatedSettings, _ planted: PlantedFault?) -> RecoveryOptions {
@@ -200,7 +189,7 @@ package final class SimulatedServer {
 
     /// Lets clients in.
     package func begin(at now: Now) {
-        setLogRoom(log.space, log.availableBytes, at: now)
+        setLogRoom(worker.space, worker.availableBytes, at: now)
         core.start(lastZxid: recovery.lastZxid, at: now, into: &output)
         if recovery.replayedCount > 0 { beginSnapshot(at: now) }
         isPurging = recovery.allowsPurge
@@ -261,16 +250,21 @@ package final class SimulatedServer {
     }
 
     private func submit(at now: Now) {
-        let bytes = output.logBytes.copy()
-        let batch = Batch(bytes: bytes, records: output.log, rollsAfter: output.isSnapshotDue)
+        let batch = LogBatch()
+        output.logBytes.withBytes { batch.bytes.raw($0) }
+        batch.records = output.log
+        batch.rollsAfter = output.isSnapshotDue
+        batch.submittedMicroseconds = now.monotonicMicroseconds
         for record in batch.records {
-            let txn = bytes.withUnsafeBytes { try? Txn(payload: UnsafeRawBufferPointer(rebasing: $0[record.range])) }
+            let txn = batch.bytes.withBytes(in: record.range) { try? Txn(payload: $0) }
             if let txn { submitted.append(txn) } else { complaints.append("a record that cannot be read") }
         }
         unstoredBytes += batch.storedBytes
         batches.append(batch)
         if planted == .replyBeforeSync, let last = batch.records.last {
-            reports.append(LogReport(durable: last.zxid, space: log.space, availableBytes: log.availableBytes))
+            reports.append(
+                LogReport(durable: last.zxid, space: worker.space, availableBytes: worker.availableBytes)
+            )
         }
     }
 
@@ -287,7 +281,7 @@ package final class SimulatedServer {
     package func takeLogReport(at now: Now) {
         guard !reports.isEmpty else { return }
         let report = reports.removeFirst()
-        unstoredBytes -= report.storedBytes
+        unstoredBytes -= report.batches.reduce(0) { $0 + $1.storedBytes }
         setLogRoom(report.space, report.availableBytes, at: now)
         core.durable(upTo: report.durable, at: now, into: &output)
     }
@@ -317,81 +311,43 @@ package final class SimulatedServer {
     package func stepLog(at now: Now) throws(StorageError) {
         let taken = batches
         batches = []
-        var storedBytes = 0
-        for batch in taken {
-            batch.bytes.withUnsafeBytes { bytes in
-                for record in batch.records {
-                    log.append(UnsafeRawBufferPointer(rebasing: bytes[record.range]), zxid: record.zxid)
-                }
+        driver.monotonicMicroseconds = now.monotonicMicroseconds
+        defer { takeReports() }
+        for batch in taken { try worker.perform(.append(batch), &driver) }
+        try worker.endGroup(&driver)
+    }
+
+    private func takeReports() {
+        for report in driver.reports {
+            switch report {
+            case .durable(let report):
+                reports.append(report)
+                guard report.flushMicroseconds != nil else { continue }
+                counts.flushes += 1
+                if report.batches.reduce(0, { $0 + $1.bytes.count }) >= 64 << 10 { counts.largeFlushes += 1 }
+            case .warning(.cannotRoll):
+                counts.rollsRefused += 1
+            case .warning, .acceptedEpochStored, .currentEpochStored, .truncated, .snapshotBytesWritten,
+                .snapshotInstalled, .snapshotFailed:
+                continue
             }
-            storedBytes += batch.storedBytes
-            guard batch.rollsAfter else { continue }
-            try flush(storedBytes, at: now)
-            storedBytes = 0
-            isRollDue = true
-            try rollIfDue(at: now)
         }
-        if storedBytes > 0 { try flush(storedBytes, at: now) }
-        if reportedSpace != .ok { try lookForSpace(at: now) }
-    }
-
-    private func flush(_ storedBytes: Int, at now: Now) throws(StorageError) {
-        let before = log.statistics.bytes
-        try log.flush()
-        counts.flushes += 1
-        if log.statistics.bytes - before >= 64 << 10 { counts.largeFlushes += 1 }
-        isMarkOpen = true
-        if log.statistics.bytes - bytesAtRoll >= settings.maximumLogBytes { isRollDue = true }
-        try rollIfDue(at: now)
-        reportedSpace = log.space
-        report(storedBytes)
-    }
-
-    private func report(_ storedBytes: Int = 0) {
-        reports.append(
-            LogReport(
-                durable: log.durableZxid,
-                space: log.space,
-                availableBytes: log.availableBytes,
-                storedBytes: storedBytes
-            )
-        )
-    }
-
-    private func rollIfDue(at now: Now) throws(StorageError) {
-        guard isRollDue, now.monotonicMicroseconds >= nextRollMicroseconds else { return }
-        if try log.roll() {
-            counts.rolls += 1
-            bytesAtRoll = log.statistics.bytes
-            isRollDue = false
-            nextRollMicroseconds = 0
-        } else {
-            counts.rollsRefused += 1
-            nextRollMicroseconds = now.monotonicMicroseconds + 10_000_000
-        }
-    }
-
-    private func lookForSpace(at now: Now) throws(StorageError) {
-        guard now.monotonicMicroseconds - lookedForSpaceMicroseconds >= 1_000_000 else { return }
-        lookedForSpaceMicroseconds = now.monotonicMicroseconds
-        let space = try log.retryAllocation()
-        guard space != reportedSpace else { return }
-        reportedSpace = space
-        if space == .ok { nextRollMicroseconds = 0 }
-        report()
+        driver.reports = []
+        counts.rolls = worker.statistics.rolls
     }
 
     /// Nothing was written for a while.
-    package func noteSilence() throws(StorageError) {
-        guard isMarkOpen, batches.isEmpty else { return }
-        try log.sealMark()
-        isMarkOpen = false
+    package func noteSilence(at now: Now) throws(StorageError) {
+        guard batches.isEmpty else { return }
+        driver.monotonicMicroseconds = now.monotonicMicroseconds
+        defer { takeReports() }
+        try worker.wake(&driver)
     }
 
     /// Ends the process in order. Nothing may be called afterwards.
     package func close() throws(StorageError) {
         if isWritingSnapshot { snapshots.abandon() }
-        try log.close()
+        try worker.close(&driver)
     }
 
     // MARK: - Snapshots and purge
@@ -399,7 +355,7 @@ package final class SimulatedServer {
     package var isSnapshotUnderWay: Bool { snapshotHead != nil }
     package var isPurgeUnderWay: Bool { isPurging }
     /// A log has ended, and the next has not begun.
-    package var isBetweenLogs: Bool { counts.rolls > 0 && log.fileBytes == 0 }
+    package var isBetweenLogs: Bool { counts.rolls > 0 && worker.fileBytes == 0 }
 
     /// Begins one, unless one is under way or has failed a moment ago.
     package func beginSnapshot(at now: Now) {

@@ -80,6 +80,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         package var bytes = 0
         package var flushes = 0
         package var files = 0
+        package var rolls = 0
     }
 
     /// - Parameters:
@@ -177,6 +178,7 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
             pending.leaveFile()
             spare = made.file
             space = .ok
+            statistics.rolls += 1
             return true
         } catch {
             failure = error
