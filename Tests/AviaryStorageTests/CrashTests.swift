@@ -77,14 +77,6 @@ private struct ServerLife {
     }
 }
 
-extension NaiveTree {
-    fileprivate static var fresh: NaiveTree {
-        var tree = NaiveTree()
-        tree.restoreFreshTree()
-        return tree
-    }
-}
-
 /// Whatever happens to the machine, what was acknowledged is there, and nothing is that was never written.
 @Suite("Crashes")
 struct CrashTests {
