@@ -22,7 +22,7 @@ struct GoldenTranscriptTests {
 
     @Test("Profile base")
     func base() {
-        replay(Self.transcripts("base"), CoreHarness(configureBase))
+        replay(Self.transcripts("base"), CoreHarness(Self.configureBase))
     }
 
     @Test("Profile noext: no TTL nodes, no enforced quotas, reconfig enabled")
@@ -30,7 +30,7 @@ struct GoldenTranscriptTests {
         replay(
             Self.transcripts("noext"),
             CoreHarness {
-                configureBase(&$0)
+                Self.configureBase(&$0)
                 $0.extendedTypes = false
                 $0.enforceQuota = false
                 $0.reconfigEnabled = true
@@ -43,13 +43,13 @@ struct GoldenTranscriptTests {
         replay(
             Self.transcripts("enforce-auth"),
             CoreHarness {
-                configureBase(&$0)
+                Self.configureBase(&$0)
                 $0.requiredAuthSchemes = ["digest"]
             }
         )
     }
 
-    private func configureBase(_ options: inout CoreOptions) {
+    static func configureBase(_ options: inout CoreOptions) {
         options.enforceQuota = true
         options.containerCheckIntervalMilliseconds = 1000
         options.superDigest = "super:lK75jTNcA+U9vtVEw5vB51mj/w4="
@@ -57,6 +57,10 @@ struct GoldenTranscriptTests {
     }
 
     private func replay(_ transcripts: [Transcript], _ harness: CoreHarness) {
+        Self.replay(transcripts, harness)
+    }
+
+    static func replay(_ transcripts: [Transcript], _ harness: CoreHarness) {
         #expect(!transcripts.isEmpty)
         for transcript in transcripts {
             var run = TranscriptRun(harness: harness)

@@ -20,6 +20,15 @@ final class Identities: Sendable {
         addedBytes = 0
     }
 
+    /// As another server knows a connection.
+    init(forwarded list: [Identity]) {
+        self.list = list
+        isSuper = list.contains { $0.scheme == "super" }
+        address = list.first { $0.scheme == "ip" }.flatMap { Address($0.id) }
+        added = Set(list.filter { $0.scheme != "ip" })
+        addedBytes = 0
+    }
+
     private init(_ known: Identities, adding identity: Identity) {
         list = known.list + [identity]
         isSuper = known.isSuper || identity.scheme == "super"

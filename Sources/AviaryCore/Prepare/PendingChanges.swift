@@ -250,6 +250,16 @@ struct PendingChanges: ~Copyable {
         }
     }
 
+    /// Nothing that was in flight will be applied: the tree is all there is.
+    mutating func removeAll(in nodes: borrowing Slab<Znode>, lists: inout AccessLists, digest: UInt64) {
+        for index in entries.indices where entries[index].state.changedBy != .zero {
+            if entries[index].handle != none { nodes[entries[index].handle].pending = none }
+            lists.release(entries[index].state.acl)
+        }
+        self = PendingChanges()
+        self.digest = digest
+    }
+
     private mutating func remove(_ id: PendingID, in nodes: borrowing Slab<Znode>, lists: inout AccessLists) {
         let handle = entries[Int(id)].handle
         if handle != none { nodes[handle].pending = none }

@@ -6,6 +6,8 @@ struct PrepareContext {
     var time: Int64
     var session: Session?
     var identities: Identities
+    /// Why the session may have no ephemerals, if it may not.
+    var ephemeralRefusal: ErrorCode?
 }
 
 /// From a request to a transaction: every check is made against the tree with all that is in flight, and what the
@@ -130,6 +132,9 @@ extension ServerCore {
         into output: inout Output
     ) {
         let zxid = lastPreparedZxid.next
+        if zxid.counter == Zxid.endOfEpoch, !isStandalone {
+            return epochIsExhausted(connection, into: &output)
+        }
         lastPreparedZxid = zxid
         var digest: TxnDigest?
         if options.digestEnabled {
@@ -164,7 +169,7 @@ extension ServerCore {
             quotaNotes.removeAll()
         }
         if let connection {
-            connection.waiting.append(.write)
+            connection.waiting.append(.inFlight)
             connections.waitingCount += 1
         }
     }

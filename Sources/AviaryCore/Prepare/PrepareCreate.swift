@@ -36,6 +36,7 @@ extension ServerCore {
         _ shape: CreateShape,
         _ context: PrepareContext
     ) throws(ErrorCode) -> TxnBody {
+        if shape.isEphemeral, let refusal = context.ephemeralRefusal { throw refusal }
         guard var path = request.path else { throw .marshallingError }
         guard path.withUnsafeBytes({ PathRules.isPlausible($0) }) else { throw .badArguments }
         let acl = try ACLValidation.resolve(request.acl, for: context.identities)

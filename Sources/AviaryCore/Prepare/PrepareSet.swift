@@ -45,9 +45,4 @@ extension ServerCore {
         try ServerCore.requireVersion(request.version, is: node.stat.version)
         return .check(path: path, version: node.stat.version &+ 1)
     }
-
-    /// A standalone server has no members to change.
-    func prepareReconfig() -> ErrorCode {
-        options.reconfigEnabled ? .unimplemented : .reconfigDisabled
-    }
 }

@@ -20,6 +20,8 @@ final class ClientConnection {
         /// The session is being created: frames wait.
         case opening
         case attached
+        /// Its closeSession is on its way: what comes behind it is dropped.
+        case ending
         /// Nothing is accepted any more.
         case closed
     }
@@ -42,6 +44,9 @@ final class ClientConnection {
     @exclusivity(unchecked) var waiting = FIFO<Waiting>()
     /// What the reads in `waiting` will be answered with, about.
     @exclusivity(unchecked) var waitingReplyBytes = 0
+    /// Syncs in `waiting`, and how many of them are done but not answered.
+    var syncsWaiting = 0
+    var syncsDone = 0
     @exclusivity(unchecked) var statistics = ConnectionStatistics()
 
     init(
@@ -65,12 +70,18 @@ final class ClientConnection {
 
 /// One unanswered request in a connection's queue.
 enum Waiting {
-    /// A transaction in flight: answered when it is applied.
-    case write
+    /// A transaction in flight, of this server or by way of the leader: answered when it is applied.
+    case inFlight
     /// A request that reads: executed when all writes before it are applied, as the identities it came with.
     case read(frame: [UInt8], identities: Identities, arrivedMicroseconds: Int64)
     /// A reply that is known but must not overtake.
     case refusal(xid: Int32, operation: Operation, ErrorCode, arrivedMicroseconds: Int64)
+    /// A sync that is not done before others have said so; answered as a read then.
+    case sync(frame: [UInt8], identities: Identities, arrivedMicroseconds: Int64)
+    /// A write that came behind a sync. It must not be carried out, and so answered, before the sync is.
+    case deferred(frame: [UInt8], identities: Identities, arrivedMicroseconds: Int64)
+    /// The end of a local session.
+    case localClose(xid: Int32, arrivedMicroseconds: Int64)
     /// Came while the session was being created: not looked at yet.
     case frame([UInt8])
 }

@@ -31,7 +31,7 @@ extension ServerCore {
         drain(connection, at: now, into: &output)
     }
 
-    private mutating func digestsDiffer(_ txn: Txn, into output: inout Output) {
+    mutating func digestsDiffer(_ txn: Txn, into output: inout Output) {
         digestMismatchCount += 1
         output.note(
             .error,
@@ -96,7 +96,7 @@ extension ServerCore {
     /// Collects the body of the reply in `multiResults`: a reply must not be begun while events are being written.
     ///
     /// - Parameter targets: one for each part, of a multi that was prepared here and does not fail.
-    private mutating func applyMulti(
+    mutating func applyMulti(
         _ parts: [TxnBody],
         _ header: TxnHeader,
         _ targets: [Target]?,

@@ -21,6 +21,7 @@ extension ServerCore {
             )
             return close(connection.id, into: &output)
         }
+        if !isStandalone, !serves(request, connection, into: &output) { return close(connection.id, into: &output) }
         // This client has seen what is not here: it must find another server.
         guard request.lastZxidSeen <= lastProcessedZxid else {
             output.note(
@@ -59,6 +60,12 @@ extension ServerCore {
         at now: Now,
         into output: inout Output
     ) {
+        if !isStandalone, keepsSessionsHere {
+            return openLocal(connection, timeoutMilliseconds: timeoutMilliseconds, at: now, into: &output)
+        }
+        if case .learner = role {
+            return askForSession(connection, timeoutMilliseconds: timeoutMilliseconds, at: now, into: &output)
+        }
         if isSpaceLow {
             // What is left of the log's space is for the end of sessions; a part of it is for those who want to read.
             sessionBytesWhileLow += 128
@@ -66,23 +73,29 @@ extension ServerCore {
                 return close(connection.id, into: &output)
             }
         }
-        var id = SessionID(nextSessionID)
-        while sessions[id] != nil || id == .none { id = SessionID(id.rawValue &+ 1) }
-        nextSessionID = id.rawValue &+ 1
-        let session = Session(id: id, timeoutMilliseconds: timeoutMilliseconds)
+        let session = Session(id: takeSessionID(), timeoutMilliseconds: timeoutMilliseconds)
+        session.owner = .here
         sessions.add(session, at: now.monotonicMilliseconds)
         session.connection = connection
         connection.session = session
         connection.phase = .opening
         propose(
             .createSession(timeoutMilliseconds: timeoutMilliseconds),
-            session: id,
+            session: session.id,
             cxid: 0,
             from: connection,
             as: .createSession,
             now: now,
             into: &output
         )
+    }
+
+    /// The next id that no session has.
+    mutating func takeSessionID() -> SessionID {
+        var id = SessionID(nextSessionID)
+        while sessions[id] != nil || id == .none { id = SessionID(id.rawValue &+ 1) }
+        nextSessionID = id.rawValue &+ 1
+        return id
     }
 
     private mutating func reattach(
@@ -94,17 +107,54 @@ extension ServerCore {
     ) {
         statistics.connectionRevalidates += 1
         // The password comes first: who does not know it must not be able to disturb the session's owner.
-        guard SessionPassword.matches(request.password, session: request.session),
-            let session = sessions[request.session], session.isCreated, !session.isClosing
-        else {
-            writeConnectResponse(connection, session: .none, timeoutMilliseconds: 0, into: &output)
-            return close(connection.id, into: &output)
+        guard SessionPassword.matches(request.password, session: request.session) else {
+            return refuseSession(connection, into: &output)
         }
+        let known = sessions[request.session]
+        if !isStandalone {
+            switch whereIsSession(known) {
+            case .here: break
+            case .askLeader:
+                return askForSession(
+                    connection,
+                    request.session,
+                    timeoutMilliseconds: timeoutMilliseconds,
+                    into: &output
+                )
+            case .unsettled: return close(connection.id, into: &output)
+            }
+        }
+        guard let session = known, session.isCreated, !session.isClosing else {
+            return refuseSession(connection, into: &output)
+        }
+        attach(connection, session, timeoutMilliseconds: timeoutMilliseconds, at: now, into: &output)
+    }
+
+    /// No such session: the client must begin another.
+    mutating func refuseSession(_ connection: ClientConnection, into output: inout Output) {
+        writeConnectResponse(connection, session: .none, timeoutMilliseconds: 0, into: &output)
+        close(connection.id, into: &output)
+    }
+
+    /// The session's client is on this connection from now on, and nowhere else.
+    mutating func attach(
+        _ connection: ClientConnection,
+        _ session: Session,
+        timeoutMilliseconds: Int32,
+        at now: Now,
+        into output: inout Output
+    ) {
         if let old = session.connection, old !== connection { close(old.id, into: &output) }
         session.connection = connection
         connection.session = session
         connection.phase = .attached
-        sessions.reattach(session, timeoutMilliseconds: timeoutMilliseconds, at: now.monotonicMilliseconds)
+        session.owner = .here
+        if endsSessions || session.isLocal {
+            sessions.reattach(session, timeoutMilliseconds: timeoutMilliseconds, at: now.monotonicMilliseconds)
+        } else {
+            session.timeoutMilliseconds = timeoutMilliseconds
+            report(session)
+        }
         writeConnectResponse(connection, session: session.id, timeoutMilliseconds: timeoutMilliseconds, into: &output)
         connection.statistics.replied(
             "SESS",
@@ -124,6 +174,17 @@ extension ServerCore {
     ) {
         guard let session = connection.session else { return }
         connection.phase = .attached
+        beginAttached(connection, session, zxid: header.zxid, at: now, into: &output)
+    }
+
+    /// Tells the client of its new session.
+    mutating func beginAttached(
+        _ connection: ClientConnection,
+        _ session: Session,
+        zxid: Zxid,
+        at now: Now,
+        into output: inout Output
+    ) {
         writeConnectResponse(
             connection,
             session: session.id,
@@ -133,7 +194,7 @@ extension ServerCore {
         connection.statistics.replied(
             "SESS",
             cxid: 0,
-            zxid: header.zxid,
+            zxid: zxid,
             arrived: now.monotonicMicroseconds,
             now: now
         )
@@ -157,7 +218,7 @@ extension ServerCore {
         } else {
             SessionPassword.write(for: session, to: &output.clientBytes)
         }
-        if connection.hasReadOnlyByte { output.clientBytes.bool(false) }
+        if connection.hasReadOnlyByte { output.clientBytes.bool(session != .none && role == .readOnly) }
         statistics.replied(bytes: output.endFrame(start, to: connection.id))
     }
 }

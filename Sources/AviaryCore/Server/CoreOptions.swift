@@ -7,6 +7,10 @@ package struct CoreOptions: Sendable {
     package var tickTimeMilliseconds: Int64 = 3000
     package var minSessionTimeoutMilliseconds: Int64 = 6000
     package var maxSessionTimeoutMilliseconds: Int64 = 60_000
+    /// Of a member: new sessions are known to their server alone, until they make an ephemeral.
+    package var localSessionsEnabled = false
+    /// Whether a local session may then become a global one; if not, it may not make ephemerals.
+    package var localSessionsUpgradingEnabled = false
     /// How long a connection may take to its ConnectRequest.
     package var handshakeTimeoutMilliseconds: Int64 = 10_000
 

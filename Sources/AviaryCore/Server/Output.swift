@@ -49,6 +49,18 @@ package struct Output: ~Copyable {
     package var log: [LogRecord] = []
     /// The log shall go on in a new file, and a snapshot begin if none is under way.
     package var isSnapshotDue = false
+    /// Of a learner: what goes to the leader, in this order.
+    package var forwards: [Forward] = []
+    /// Bodies of forwarded requests, back to back.
+    package var forwardBytes = JuteWriter(capacity: 64)
+    /// Of a leader: it must be proved that it still leads, by an exchange with a quorum that begins after this. What
+    /// waits for it goes on with `leadershipConfirmed`, which holds for all smaller numbers too.
+    package var confirmations: [UInt64] = []
+    /// Of a leader: what is due to learners.
+    package var learnerAnswers: [LearnerAnswer] = []
+    /// The leader's epoch has no more zxids: it must step down, so that there is another epoch. Nothing that was asked
+    /// for since is answered.
+    package var isEpochExhausted = false
     package var notes: [CoreNote] = []
 
     package init() {}
@@ -57,6 +69,7 @@ package struct Output: ~Copyable {
     @inlinable
     package var isEmpty: Bool {
         clients.isEmpty && clientBytes.count == 0 && log.isEmpty && notes.isEmpty && !isSnapshotDue
+            && forwards.isEmpty && confirmations.isEmpty && learnerAnswers.isEmpty && !isEpochExhausted
     }
 
     /// Forgets everything but the memory.
@@ -66,6 +79,13 @@ package struct Output: ~Copyable {
         logBytes.removeAll()
         log.removeAll(keepingCapacity: true)
         isSnapshotDue = false
+        if !forwards.isEmpty {
+            forwards.removeAll(keepingCapacity: true)
+            forwardBytes.removeAll()
+        }
+        confirmations.removeAll(keepingCapacity: true)
+        learnerAnswers.removeAll(keepingCapacity: true)
+        isEpochExhausted = false
         notes.removeAll(keepingCapacity: false)
     }
 

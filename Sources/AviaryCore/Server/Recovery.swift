@@ -12,8 +12,12 @@ package enum RestoreFailure: Error, Equatable {
 
 /// Filling the core with what is on disk, before it serves (docs/protocol/disk-format.md section 6).
 extension ServerCore {
-    /// Forgets everything, the root too.
+    /// Forgets everything, the root too. Of a member that has begun to serve: only while it is looking.
     package mutating func reset() {
+        if !isStandalone {
+            invariant(role == .looking, "a member loses its tree while it serves")
+            forgetInFlight()
+        }
         tree.removeAll()
         sessions.removeAll()
         quotas.removeAll()

@@ -40,6 +40,8 @@ extension ServerCore {
         let header = entry.txn.header
         switch entry.operation {
         case .createSession:
+            // Only a leader refuses one.
+            if case .refused = applied { return refuseSession(connection, into: &output) }
             return finishConnect(connection, header, at: now, into: &output)
         case .error:
             // The server ended the session: there is nobody to answer, only a connection to close.
@@ -49,6 +51,7 @@ extension ServerCore {
         }
         var code = ErrorCode.ok
         if case .refused(let refusal) = applied { code = refusal }
+        if !isStandalone, hasMoved(entry.txn.body) { return close(connection.id, into: &output) }
         let start = output.beginReply(xid: header.cxid, zxid: header.zxid, error: code)
         if code == .ok { writeBody(entry, applied, into: &output) }
         finish(
@@ -73,7 +76,11 @@ extension ServerCore {
             multiResults.withBytes { output.clientBytes.raw($0) }
             return
         }
-        if case .create(let txn) = entry.txn.body { output.clientBytes.buffer(txn.path) }
+        switch entry.txn.body {
+        case .create(let txn): output.clientBytes.buffer(txn.path)
+        case .setData(_, let data, _, true): output.clientBytes.buffer(data)
+        case .setData, .delete, .setACL, .check, .multi, .createSession, .closeSession, .error: break
+        }
         guard case .node(let handle) = applied, entry.operation != .create else { return }
         tree.clientStat(handle).write(to: &output.clientBytes)
     }

@@ -54,7 +54,7 @@ extension ServerCore {
             connection.waiting.append(.frame([UInt8](frame)))
             connections.waitingCount += 1
             if connection.waiting.count > 16 { overfull.append(connection.id) }
-        case .closed:
+        case .ending, .closed:
             break
         }
     }
@@ -79,6 +79,8 @@ extension ServerCore {
         connection.phase = .closed
         connections.waitingCount -= connection.waiting.count
         connection.waiting.removeAll()
+        connection.syncsWaiting = 0
+        connection.syncsDone = 0
         if connection.session?.connection === connection { connection.session?.connection = nil }
         _ = watches.abandon(connection.id.slot)
     }
@@ -97,6 +99,7 @@ extension ServerCore {
         // Behind its closeSession, or its expiry: the close follows.
         if session.isClosing { return }
         sessions.touch(session, at: now.monotonicMilliseconds)
+        if session.wantsReport { report(session) }
         var reader = JuteReader(UnsafeRawBufferPointer(rebasing: frame[8...]), maxBufferBytes: options.maxBufferBytes)
         let xid = Int32(bigEndian: frame.loadUnaligned(as: Int32.self))
         let type = Int32(bigEndian: frame.loadUnaligned(fromByteOffset: 4, as: Int32.self))
@@ -107,6 +110,9 @@ extension ServerCore {
         }
         guard let operation = known else {
             return refuseAndClose(.unimplemented, zxid: Zxid(-1), xid, connection, into: &output)
+        }
+        if !isStandalone, operation.concernsLeader {
+            return memberRequest(operation, frame, xid, connection, session, at: now, into: &output)
         }
         switch operation {
         case .getData, .exists, .getChildren, .getChildren2, .getACL, .sync, .ping, .checkWatches, .removeWatches,
@@ -134,7 +140,17 @@ extension ServerCore {
                 )
             }
         case .create, .create2, .createContainer, .createTTL, .delete, .setData, .setACL, .multi, .reconfig:
-            write(operation, &reader, xid, connection, session, at: now, into: &output)
+            write(
+                operation,
+                &reader,
+                xid,
+                connection,
+                session,
+                connection.identities,
+                arrived: now.monotonicMicroseconds,
+                at: now,
+                into: &output
+            )
         case .closeSession where logRoom == .exhausted:
             refuse(.systemError, operation, xid, connection, at: now, into: &output)
         case .closeSession:
@@ -177,7 +193,7 @@ extension ServerCore {
         }
     }
 
-    private mutating func wait(_ waiting: Waiting, _ connection: ClientConnection) {
+    mutating func wait(_ waiting: Waiting, _ connection: ClientConnection) {
         connection.waiting.append(waiting)
         connections.waitingCount += 1
     }
@@ -224,12 +240,16 @@ extension ServerCore {
         close(connection.id, into: &output)
     }
 
-    private mutating func write(
+    /// - Parameter ephemeralRefusal: why the session may have no ephemerals, if it may not.
+    mutating func write(
         _ operation: Operation,
         _ reader: inout JuteReader,
         _ xid: Int32,
         _ connection: ClientConnection,
         _ session: Session,
+        _ identities: Identities,
+        arrived: Int64,
+        ephemeralRefusal: ErrorCode? = nil,
         at now: Now,
         into output: inout Output
     ) {
@@ -238,7 +258,8 @@ extension ServerCore {
             zxid: lastPreparedZxid.next,
             time: now.wallMilliseconds,
             session: session,
-            identities: connection.identities
+            identities: identities,
+            ephemeralRefusal: ephemeralRefusal
         )
         let body: TxnBody
         do throws(WriteRefusal) {
@@ -249,16 +270,25 @@ extension ServerCore {
             }
             body = .error(code)
         }
-        propose(body, session: session.id, cxid: xid, from: connection, as: operation, now: now, into: &output)
+        propose(
+            body,
+            session: session.id,
+            cxid: xid,
+            from: connection,
+            as: operation,
+            arrived: arrived,
+            now: now,
+            into: &output
+        )
     }
 
     /// Why a write is refused: with a transaction that records it, or without.
-    private enum WriteRefusal: Error {
+    enum WriteRefusal: Error {
         case takesZxid(ErrorCode)
         case undecodable
     }
 
-    private mutating func prepare(
+    mutating func prepare(
         _ operation: Operation,
         _ reader: inout JuteReader,
         _ context: PrepareContext
@@ -278,9 +308,7 @@ extension ServerCore {
             case .setData: return try prepareSetData(try SetDataRequest(from: &reader), context)
             case .setACL: return try prepareSetACL(try SetACLRequest(from: &reader), context)
             case .multi: return try prepareMulti(&reader, context)
-            case .reconfig:
-                _ = try ReconfigRequest(from: &reader)
-                throw prepareReconfig()
+            case .reconfig: return try prepareReconfig(try ReconfigRequest(from: &reader), context)
             case .exists, .getData, .getACL, .getChildren, .sync, .ping, .getChildren2, .check, .checkWatches,
                 .removeWatches, .deleteContainer, .multiRead, .auth, .setWatches, .sasl, .getEphemerals,
                 .getAllChildrenNumber, .setWatches2, .addWatch, .whoAmI, .createSession, .closeSession, .error:

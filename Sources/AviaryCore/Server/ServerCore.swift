@@ -57,9 +57,23 @@ package struct ServerCore: ~Copyable {
     /// Whom the event now being delivered concerns; kept for its memory.
     var eventTargets: [Int32] = []
 
-    /// - Parameter seed: for hashing and for spreading snapshots; from the system's randomness, or a test's.
-    package init(options: CoreOptions, seed: UInt64, now: Now) {
+    package internal(set) var role: Role
+    /// What a leader owes itself and learners.
+    var obligations = Obligations()
+    var forwardedIdentities = ForwardedIdentities()
+    /// What a learner waits for.
+    var requested = Requested()
+    /// Makes a reconfig request a configuration, or says why not; the leader's owner knows the members, this core does
+    /// not. It gets the request and the zxid that the new configuration has for its version, and returns its text.
+    /// Without it every reconfig is refused.
+    package var reconfigure: ((ReconfigRequest, Zxid) throws(ErrorCode) -> [UInt8])?
+
+    /// - Parameters:
+    ///   - seed: for hashing and for spreading snapshots; from the system's randomness, or a test's.
+    ///   - role: `standalone`, or `looking` for a member of an ensemble.
+    package init(options: CoreOptions, seed: UInt64, now: Now, role: Role = .standalone) {
         self.options = options
+        self.role = role
         random = SplitMix64(state: seed)
         tree = DataTree(
             hashSeed: random.next(),
@@ -83,8 +97,9 @@ package struct ServerCore: ~Copyable {
         var bytes = 0
         connections[id]?.waiting.forEach { waiting in
             switch waiting {
-            case .read(let frame, _, _), .frame(let frame): bytes += frame.count + 64
-            case .write, .refusal: bytes += 64
+            case .read(let frame, _, _), .frame(let frame), .sync(let frame, _, _), .deferred(let frame, _, _):
+                bytes += frame.count + 64
+            case .inFlight, .refusal, .localClose: bytes += 64
             }
         }
         return bytes
@@ -95,7 +110,12 @@ package struct ServerCore: ~Copyable {
     /// - Parameter lastZxid: the last transaction recovered.
     package mutating func start(lastZxid: Zxid, at now: Now, into output: inout Output) {
         lastProcessedZxid = lastZxid
-        lastPreparedZxid = lastZxid
+        beginPreparing(at: now, into: &output)
+    }
+
+    /// Every session has its full time before it, and ephemerals without a session go.
+    mutating func beginPreparing(at now: Now, into output: inout Output) {
+        lastPreparedZxid = lastProcessedZxid
         pending.digest = tree.digest
         sessions.start(at: now.monotonicMilliseconds)
         reaper.start(at: now.monotonicMilliseconds)
@@ -124,7 +144,10 @@ package struct ServerCore: ~Copyable {
         into output: inout Output
     ) -> Bool {
         while output.clientBytes.count <= maxBytes {
-            guard let entry = inFlight.popFirst(where: { $0.txn.header.zxid <= zxid }) else { return true }
+            guard let entry = inFlight.popFirst(where: { $0.txn.header.zxid <= zxid }) else {
+                if !obligations.isEmpty { meetObligations(at: now, into: &output) }
+                return true
+            }
             commit(entry, at: now, into: &output)
         }
         return false
@@ -162,7 +185,7 @@ package struct ServerCore: ~Copyable {
     /// When `advance` should be called next, monotonic microseconds.
     package var nextDeadlineMicroseconds: Int64 {
         let next = min(
-            logRoom == .exhausted ? Int64.max : sessions.nextDeadlineMilliseconds,
+            logRoom == .exhausted && endsSessions ? Int64.max : sessions.nextDeadlineMilliseconds,
             min(connections.nextHandshakeDeadline, reaper.nextDeadlineMilliseconds(isSpaceLow: isSpaceLow))
         )
         let (microseconds, overflows) = next.multipliedReportingOverflow(by: 1000)
@@ -173,7 +196,8 @@ package struct ServerCore: ~Copyable {
     package mutating func advance(to now: Now, into output: inout Output) {
         let milliseconds = now.monotonicMilliseconds
         // A session whose end cannot be recorded goes on until it can.
-        let expired = logRoom == .exhausted ? [] : sessions.expired(at: milliseconds)
+        let found = logRoom == .exhausted && endsSessions ? [] : sessions.expired(at: milliseconds)
+        let expired = isStandalone ? found : endLocal(found, at: now, into: &output)
         for (index, session) in expired.enumerated() {
             statistics.staleSessionsExpired += 1
             if index < ServerCore.maxExpiryNotes {
@@ -199,7 +223,7 @@ package struct ServerCore: ~Copyable {
             )
             close(id, into: &output)
         }
-        reap(at: now, into: &output)
+        if endsSessions { reap(at: now, into: &output) }
     }
 
     // MARK: Snapshots
@@ -212,7 +236,7 @@ package struct ServerCore: ~Copyable {
         return SnapshotHead(
             zxid: lastProcessedZxid,
             sessions: ids.compactMap { id in
-                guard let session = sessions[id], session.isCreated else { return nil }
+                guard let session = sessions[id], session.isCreated, !session.isLocal else { return nil }
                 return (id, session.recordedTimeoutMilliseconds)
             },
             acls: tree.accessLists.table,
@@ -232,6 +256,9 @@ package struct ServerCore: ~Copyable {
         tree.snapshot.end()
     }
 
+    /// Whether a picture was begun and is neither complete nor abandoned. `reset` ends one, and what was fetched of it
+    /// until then is worth nothing.
+    package var isSnapshotUnderWay: Bool { tree.snapshot.isActive }
 }
 
 /// How much the transaction log can still take.

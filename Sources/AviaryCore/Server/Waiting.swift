@@ -37,8 +37,21 @@ extension ServerCore {
                 return close(connection.id, into: &output)
             }
             switch waiting {
-            case .write:
+            case .inFlight:
                 return
+            case .sync(let frame, let identities, let arrived):
+                guard connection.syncsDone > 0 else { return }
+                connection.syncsDone -= 1
+                connection.syncsWaiting -= 1
+                _ = connection.waiting.popFirst()
+                connections.waitingCount -= 1
+                answerWaiting(frame, identities, arrived, connection, at: now, into: &output)
+            case .deferred:
+                carryOutDeferred(connection, at: now, into: &output)
+            case .localClose(let xid, let arrived):
+                _ = connection.waiting.popFirst()
+                connections.waitingCount -= 1
+                closeLocal(connection, xid, arrived: arrived, at: now, into: &output)
             case .read(let frame, let identities, let arrived):
                 _ = connection.waiting.popFirst()
                 connections.waitingCount -= 1
@@ -99,7 +112,7 @@ extension ServerCore {
             guard let operation = Operation(rawValue: type) else { return }
             let waited = (now.monotonicMicroseconds - arrived) / 1000
             if options.throttledOpWaitMilliseconds > 0, waited > options.throttledOpWaitMilliseconds,
-                operation != .ping
+                operation != .ping, operation != .sync || isStandalone
             {
                 statistics.throttledOps += 1
                 let start = output.beginReply(xid: xid, zxid: lastProcessedZxid, error: .throttledOp)

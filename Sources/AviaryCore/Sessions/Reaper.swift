@@ -19,6 +19,11 @@ struct Reaper: ~Copyable {
         nextCheck = milliseconds + interval
     }
 
+    mutating func stop() {
+        nextCheck = Int64.max
+        candidates.removeAll()
+    }
+
     /// - Parameter isSpaceLow: candidates wait for room on the disk, not for a time.
     func nextDeadlineMilliseconds(isSpaceLow: Bool) -> Int64 {
         candidates.isEmpty || isSpaceLow ? nextCheck : min(nextCheck, nextReap)

@@ -20,6 +20,19 @@ final class Session {
     /// Paths of ephemerals whose creation is in flight, in order.
     var pendingEphemerals = FIFO<[UInt8]>()
 
+    /// Known to this server alone: no transaction made it, no snapshot has it, and its end is nobody else's business.
+    var isLocal = false
+    /// A local one that becomes a global one: its createSession transaction is in flight.
+    var isUpgrading = false
+    /// Of a leader: by which way its requests come.
+    var owner = SessionOwner.nobody
+    /// Of a learner: hearing of it is to be reported to the leader, and is not reported yet.
+    @exclusivity(unchecked) var wantsReport = false
+    /// It stands in the list of those that are reported next.
+    var isListed = false
+    /// Of a learner: what was handed on to the leader and did not come back; nil when nothing ever was.
+    var forwarding: Forwarding?
+
     init(id: SessionID, timeoutMilliseconds: Int32) {
         self.id = id
         self.timeoutMilliseconds = timeoutMilliseconds
@@ -33,6 +46,8 @@ final class Session {
 /// that bucket comes up. So a request costs one store, and a session is looked at once per timeout.
 struct SessionTable {
     private(set) var sessions: [SessionID: Session] = [:]
+    /// How many of them are local.
+    private(set) var localCount = 0
     private var buckets: [Int64: [Session]] = [:]
     private let tickMilliseconds: Int64
     private var nextBucket: Int64 = 0
@@ -48,14 +63,19 @@ struct SessionTable {
     /// A session's transaction is applied. During recovery this adds it, without a deadline.
     mutating func created(_ id: SessionID, timeoutMilliseconds: Int32) {
         let session = sessions[id] ?? Session(id: id, timeoutMilliseconds: timeoutMilliseconds)
-        session.timeoutMilliseconds = timeoutMilliseconds
+        // A client that moved here before this was known here has said what it wants.
+        if session.connection == nil { session.timeoutMilliseconds = timeoutMilliseconds }
         session.recordedTimeoutMilliseconds = timeoutMilliseconds
         session.isCreated = true
+        if session.isLocal { localCount -= 1 }
+        session.isLocal = false
+        session.isUpgrading = false
         sessions[id] = session
     }
 
     mutating func removeAll() {
         sessions = [:]
+        localCount = 0
         buckets = [:]
     }
 
@@ -68,12 +88,53 @@ struct SessionTable {
     }
 
     mutating func add(_ session: Session, at milliseconds: Int64) {
-        sessions[session.id] = session
+        addUntimed(session)
         file(session, at: milliseconds)
     }
 
+    /// Adds a session whose time is another server's to watch.
+    mutating func addUntimed(_ session: Session) {
+        sessions[session.id] = session
+        if session.isLocal { localCount += 1 }
+    }
+
     mutating func remove(_ id: SessionID) -> Session? {
-        sessions.removeValue(forKey: id)
+        let session = sessions.removeValue(forKey: id)
+        if session?.isLocal == true { localCount -= 1 }
+        return session
+    }
+
+    /// The clocks stand still, and what is only in flight or only here is gone: what is left is what transactions made.
+    mutating func keepCommitted() {
+        for (id, session) in sessions {
+            guard session.isCreated, !session.isLocal else {
+                sessions[id] = nil
+                continue
+            }
+            session.timeoutMilliseconds = session.recordedTimeoutMilliseconds
+            session.isClosing = false
+            session.pendingEphemerals.removeAll()
+            session.owner = .nobody
+            session.forwarding = nil
+            session.wantsReport = false
+            session.isListed = false
+            session.filedBucket = -1
+        }
+        localCount = 0
+        buckets = [:]
+    }
+
+    /// A session was heard of by way of another server, with the timeout that its client has there. Never sooner than
+    /// was known: servers also report sessions whose clients are elsewhere.
+    mutating func extend(_ session: Session, timeoutMilliseconds: Int32, at milliseconds: Int64) {
+        let deadline = deadline(timeoutMilliseconds, at: milliseconds)
+        guard deadline > session.deadlineMilliseconds else { return }
+        session.deadlineMilliseconds = deadline
+    }
+
+    /// Gives a session that was found expired its time once more.
+    mutating func restart(_ session: Session, at milliseconds: Int64) {
+        file(session, at: milliseconds)
     }
 
     @inline(__always)
@@ -87,8 +148,14 @@ struct SessionTable {
         file(session, at: milliseconds)
     }
 
+    @inline(__always)
     private func deadline(_ session: Session, at milliseconds: Int64) -> Int64 {
-        ((milliseconds + Int64(session.timeoutMilliseconds)) / tickMilliseconds + 1) * tickMilliseconds
+        deadline(session.timeoutMilliseconds, at: milliseconds)
+    }
+
+    @inline(__always)
+    private func deadline(_ timeoutMilliseconds: Int32, at milliseconds: Int64) -> Int64 {
+        ((milliseconds + Int64(timeoutMilliseconds)) / tickMilliseconds + 1) * tickMilliseconds
     }
 
     private mutating func file(_ session: Session, at milliseconds: Int64) {
@@ -106,7 +173,7 @@ struct SessionTable {
 
     /// When `expired(at:)` should be called next, monotonic milliseconds.
     var nextDeadlineMilliseconds: Int64 {
-        sessions.isEmpty ? Int64.max : nextBucket * tickMilliseconds
+        buckets.isEmpty ? Int64.max : nextBucket * tickMilliseconds
     }
 
     /// The sessions whose time is over, in the order of their deadlines.

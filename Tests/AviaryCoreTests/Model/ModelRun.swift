@@ -12,15 +12,14 @@ final class ModelRun {
     }
 
     private let options: CoreOptions
-    private var core: ServerCore
-    private var output = Output()
+    private let subject: ModelSubject
     private let model: ModelServer
     private var random: ModelRandom
     private var now = Now(wallMilliseconds: 1_700_000_000_000, monotonicMicroseconds: 5_000_000)
 
     /// The core's names of the connections, in the order in which they were opened.
-    private var ids: [ConnectionID] = []
-    private var indexes: [ConnectionID: Int] = [:]
+    private var ids: [ModelSubject.ID] = []
+    private var indexes: [ModelSubject.ID: Int] = [:]
     /// Sockets that are still there.
     private var open: [Int] = []
     private var frames: [[[UInt8]]] = []
@@ -39,13 +38,15 @@ final class ModelRun {
 
     /// One taken by the core, with the model's tree of its moment.
     private struct Snapshot {
+        let member: Int
         let head: SnapshotHead
         let tree: ModelTree
         let sessions: [Int64: Int32]
         var nodes: [UInt8] = []
     }
 
-    init(seed: UInt64) {
+    /// - Parameter isEnsemble: of three, each connection to one of them; what is committed is so everywhere at once.
+    init(seed: UInt64, isEnsemble: Bool = false) {
         random = ModelRandom(seed: seed)
         var settings = ModelServer.Settings()
         settings.rules.extendedTypes = !random.oneIn(4)
@@ -66,12 +67,11 @@ final class ModelRun {
         options.containerCheckIntervalMilliseconds = settings.containerInterval
         options.containerMaxNeverUsedMilliseconds = settings.containerMaxNeverUsed
         options.closeSessionTxn = !random.oneIn(6)
-        isSpaceSure = random.oneIn(2)
+        isSpaceSure = random.oneIn(2) || isEnsemble
         random.hasEphemeralLimits = options.closeSessionTxn && isSpaceSure
         options.snapCount = 1_000_000
         self.options = options
-        core = ServerCore(options: options, seed: seed, now: now)
-        core.start(lastZxid: .zero, at: now, into: &output)
+        subject = ModelSubject(options: options, seed: seed, isEnsemble: isEnsemble, now: now)
         model = ModelServer(settings, now: now)
     }
 
@@ -114,7 +114,9 @@ final class ModelRun {
     }
 
     private func send(on index: Int) throws {
-        let request = random.request(model.tree, zxid: model.lastApplied)
+        var request = random.request(model.tree, zxid: model.lastApplied)
+        // Which would wait for everybody's writes: the model knows of no others.
+        if subject.isEnsemble, request.operation == .sync, !model.inFlight.isEmpty { request = .ping }
         try send(request, on: index)
     }
 
@@ -124,9 +126,7 @@ final class ModelRun {
         note("\(index)#\(xid) \(request)")
         model.now = now
         model.receive(request, xid: xid, on: index)
-        request.frame(xid: xid).withUnsafeBytes {
-            core.receive($0, from: ids[index], at: now, into: &output)
-        }
+        subject.receive(request.frame(xid: xid), from: ids[index], at: now)
         try collect()
     }
 
@@ -154,9 +154,11 @@ final class ModelRun {
 
     // MARK: Connections
 
-    private func accept() -> Int {
+    /// - Parameter member: nil is any.
+    private func accept(_ member: Int?) -> Int {
         let address = random.pick(["10.0.0.1", "10.0.0.2", "192.0.2.7"])
-        let id = core.accept(PeerAddress(text: address, port: 1), at: now)
+        let member = member ?? random.below(subject.memberCount)
+        let id = subject.accept(PeerAddress(text: address, port: 1), member: member, at: now)
         model.connections.append(ModelServer.Connection(address: address))
         let index = ids.count
         ids.append(id)
@@ -175,11 +177,19 @@ final class ModelRun {
     /// Takes a session over, or tries to.
     private func attach() throws {
         let known = model.sessions.keys.sorted() + [0x77]
-        try handshake(session: random.pick(known), knowsPassword: !random.oneIn(6))
+        let session = random.pick(known)
+        // While something of it is in flight, another server has to wait; and who moves to another server leaves a
+        // connection behind that is noticed later.
+        var member: Int?
+        if subject.isEnsemble {
+            try releaseAll()
+            member = model.sessions[session]?.connection.map { ids[$0].member }
+        }
+        try handshake(session: session, knowsPassword: !random.oneIn(6), member: member)
     }
 
-    private func handshake(session: Int64, knowsPassword: Bool) throws {
-        let index = accept()
+    private func handshake(session: Int64, knowsPassword: Bool, member: Int? = nil) throws {
+        let index = accept(member)
         let timeout = random.pick([0, 2000, 3000, 4500, 10_000, 60_000, -5] as [Int32])
         let lastZxid = random.oneIn(20) ? model.lastApplied + 1 : random.pick([0, model.lastApplied])
         var writer = JuteWriter()
@@ -192,12 +202,12 @@ final class ModelRun {
         writer.bool(false)
         note("\(index) connects: session \(session), timeout \(timeout), password \(knowsPassword), zxid \(lastZxid)")
         let before = log.count
-        writer.withBytes { core.receive($0, from: ids[index], at: now, into: &output) }
+        subject.receive(writer.copy(), from: ids[index], at: now)
         try take()
         var newSession: Int64?
         if session == 0, log.count > before {
             let id = try txn(before).header.session.rawValue
-            if let lastSession, id != lastSession + 1 { throw Difference("session \(id) follows \(lastSession)") }
+            if let lastSession, id != lastSession + 1, !subject.isEnsemble { throw Difference("session \(id) follows \(lastSession)") }
             lastSession = id
             newSession = id
         }
@@ -223,7 +233,7 @@ final class ModelRun {
         guard let index = pickConnection() else { return }
         open.removeAll { $0 == index }
         note("\(index) disconnects")
-        core.closed(ids[index], at: now, into: &output)
+        subject.closed(ids[index], at: now)
         model.forget(index)
         try collect()
     }
@@ -231,6 +241,8 @@ final class ModelRun {
     // MARK: Time and disk
 
     private func advance(_ milliseconds: Int64) throws {
+        // A learner does not know of an end before it is certain, and goes on until then.
+        if subject.isEnsemble { try releaseAll() }
         now.wallMilliseconds += milliseconds
         now.monotonicMicroseconds += milliseconds * 1000 + Int64(random.below(1000))
         note("time \(now.monotonicMilliseconds)")
@@ -238,7 +250,7 @@ final class ModelRun {
         let due = Set(model.expired)
         model.checkContainers()
         let before = log.count
-        core.advance(to: now, into: &output)
+        subject.advance(to: now)
         try take()
         // Which of several goes first is the core's choice; what goes is not.
         var ended: [Int64] = []
@@ -259,11 +271,19 @@ final class ModelRun {
         guard ended.count == due.count, Set(ended) == due else {
             throw Difference("expired \(ended), expected \(due.sorted())")
         }
+        if subject.isEnsemble {
+            try take()
+            try releaseAll()
+        }
         try collect()
     }
 
     private func settle() throws {
         while !isDiskHeld, model.lastApplied < model.lastMade { try release(upTo: model.lastMade) }
+    }
+
+    private func releaseAll() throws {
+        while model.lastApplied < model.lastMade { try release(upTo: model.lastMade) }
     }
 
     private func releaseSome() throws {
@@ -275,14 +295,14 @@ final class ModelRun {
         note("durable up to \(zxid)")
         model.now = now
         model.durable(upTo: zxid)
-        core.durable(upTo: Zxid(zxid), at: now, into: &output)
+        subject.durable(upTo: Zxid(zxid), at: now)
         try collect()
     }
 
     private func setRoom(_ room: LogRoom) throws {
         model.room = room
         note("the log has room: \(room)")
-        core.setLogRoom(room, at: now, into: &output)
+        subject.setLogRoom(room, at: now)
         try collect()
     }
 
@@ -290,25 +310,14 @@ final class ModelRun {
 
     /// Carries out what the core wants done.
     private func take() throws {
-        output.clientBytes.withBytes { bytes in
-            for action in output.clients {
-                switch action {
-                case .send(let id, let range):
-                    guard let index = indexes[id] else { continue }
-                    var rest = bytes[range]
-                    while rest.count >= 4 {
-                        let length = rest.prefix(4).reduce(0) { $0 << 8 | Int($1) }
-                        frames[index].append([UInt8](rest.dropFirst(4).prefix(length)))
-                        rest = rest.dropFirst(4 + length)
-                    }
-                case .close(let id):
-                    if let index = indexes[id] { closed.insert(index) }
-                }
-            }
+        let (sent, ended, records, notes) = subject.take()
+        for (id, frame) in sent {
+            if let index = indexes[id] { frames[index].append(frame) }
         }
-        output.logBytes.withBytes { bytes in
-            for record in output.log { log.append([UInt8](bytes[record.range])) }
+        for id in ended {
+            if let index = indexes[id] { closed.insert(index) }
         }
+        log += records
         while lookedAtLog < log.count {
             let txn = try txn(lookedAtLog)
             if case .closeSession(let paths?) = txn.body {
@@ -316,8 +325,7 @@ final class ModelRun {
             }
             lookedAtLog += 1
         }
-        let errors = output.notes.filter { $0.level == .error && !$0.message.contains("disk") }
-        output.reset()
+        let errors = notes.filter { $0.level == .error && !$0.message.contains("disk") }
         if let error = errors.first { throw Difference("\(error)") }
     }
 
@@ -348,8 +356,8 @@ final class ModelRun {
         }
         guard model.wrongCloseOrders.isEmpty else { throw Difference("the lists of \(model.wrongCloseOrders)") }
         let waiting = model.connections.reduce(0) { $0 + $1.queue.count }
-        guard core.outstandingRequests == waiting else {
-            throw Difference("\(core.outstandingRequests) requests outstanding, expected \(waiting)")
+        guard subject.outstandingRequests == waiting else {
+            throw Difference("\(subject.outstandingRequests) requests outstanding, expected \(waiting)")
         }
     }
 
@@ -404,7 +412,7 @@ final class ModelRun {
         }
         if closed.contains(index), open.contains(index) {
             open.removeAll { $0 == index }
-            core.closed(ids[index], at: now, into: &output)
+            subject.closed(ids[index], at: now)
         }
     }
 
@@ -445,7 +453,13 @@ final class ModelRun {
             fuzzy = FuzzySnapshot(zxid: model.lastApplied, tree: model.tree, sessions: sessions)
         } else if snapshot == nil {
             note("a snapshot begins")
-            snapshot = Snapshot(head: core.beginSnapshot(), tree: model.tree, sessions: sessions)
+            let member = subject.isEnsemble ? random.below(subject.memberCount) : 0
+            snapshot = Snapshot(
+                member: member,
+                head: subject.withCore(member) { $0.beginSnapshot() },
+                tree: model.tree,
+                sessions: sessions
+            )
         }
     }
 
@@ -462,7 +476,9 @@ final class ModelRun {
 
     private func continueSnapshot(maxBytes: Int) throws {
         var writer = JuteWriter()
-        let goesOn = core.continueSnapshot(maxBytes: maxBytes, into: &writer)
+        let goesOn = subject.withCore(snapshot?.member ?? 0) {
+            $0.continueSnapshot(maxBytes: maxBytes, into: &writer)
+        }
         snapshot?.nodes += writer.copy()
         guard !goesOn, let done = snapshot else { return }
         snapshot = nil
@@ -498,7 +514,9 @@ final class ModelRun {
         }
         try compareCounts()
         let sessions = model.sessions.mapValues(\.recordedTimeout)
-        try Self.picture(of: &core).compare(with: model.tree, sessions, "tree")
+        try subject.forEachCore { core in
+            try Self.picture(of: &core).compare(with: model.tree, sessions, "tree")
+        }
 
         var recounted = model.tree
         recounted.recountAll()
@@ -511,23 +529,29 @@ final class ModelRun {
         let ephemerals = model.tree.nodes.values.filter {
             if case .session = $0.owner { true } else { false }
         }
-        let facts: [(String, Int, Int)] = [
-            ("watches", core.watchCount, watchCount), ("sessions", core.sessionCount, model.sessions.count),
-            ("nodes", core.nodeCount, model.tree.nodes.count + 1),
-            ("ephemerals", core.ephemeralCount, ephemerals.count),
-            ("digest mismatches", core.digestMismatchCount, 0),
-            ("last zxid", Int(core.lastProcessedZxid.rawValue), Int(model.lastApplied)),
-        ]
-        for (name, got, expected) in facts where got != expected {
-            throw Difference("\(got) \(name), expected \(expected)")
+        guard subject.unreadable == 0 else { throw Difference("transactions that cannot be read") }
+        guard subject.watchCount == watchCount else {
+            throw Difference("\(subject.watchCount) watches, expected \(watchCount)")
         }
-        guard core.treeDigest == model.tree.digest else { throw Difference("the tree's digest") }
         // Quota statistics change in place, so that the size is only known to be that of the nodes.
         let size = model.tree.nodes.reduce(0) {
             $0 + ($1.key == "/" ? 0 : $1.key.utf8.count) + ($1.value.data?.count ?? 0)
         }
-        guard core.approximateDataSize == size else {
-            throw Difference("size \(core.approximateDataSize), expected \(size)")
+        try subject.forEachCore { core in
+            let facts: [(String, Int, Int)] = [
+                ("sessions", core.sessionCount, model.sessions.count),
+                ("nodes", core.nodeCount, model.tree.nodes.count + 1),
+                ("ephemerals", core.ephemeralCount, ephemerals.count),
+                ("digest mismatches", core.digestMismatchCount, 0),
+                ("last zxid", Int(core.lastProcessedZxid.rawValue), Int(model.lastApplied)),
+            ]
+            for (name, got, expected) in facts where got != expected {
+                throw Difference("\(got) \(name), expected \(expected)")
+            }
+            guard core.treeDigest == model.tree.digest else { throw Difference("the tree's digest") }
+            guard core.approximateDataSize == size else {
+                throw Difference("size \(core.approximateDataSize), expected \(size)")
+            }
         }
     }
 

@@ -24,14 +24,28 @@ struct ModelTests {
         }
     }
 
-    private func run(_ seed: UInt64, explains: Bool) -> Bool {
-        let run = ModelRun(seed: seed)
+    @Test("Random sequences at the members of an ensemble", arguments: 0..<shards)
+    func ensemble(shard: Int) {
+        if let seed = Self.onlySeed {
+            if shard == 0 { _ = run(seed, isEnsemble: true, explains: true) }
+            return
+        }
+        var failures = 0
+        for seed in stride(from: shard, to: Self.seedCount, by: Self.shards)
+        where !run(UInt64(seed), isEnsemble: true, explains: false) {
+            failures += 1
+            if failures == 3 { return }
+        }
+    }
+
+    private func run(_ seed: UInt64, isEnsemble: Bool = false, explains: Bool) -> Bool {
+        let run = ModelRun(seed: seed, isEnsemble: isEnsemble)
         do {
             try run.run(steps: 150)
             return true
         } catch {
             let steps = explains ? "\n" + run.trace.joined(separator: "\n") : ""
-            Issue.record("seed \(seed): \(error)\(steps)")
+            Issue.record("seed \(seed)\(isEnsemble ? " (ensemble)" : ""): \(error)\(steps)")
             return false
         }
     }

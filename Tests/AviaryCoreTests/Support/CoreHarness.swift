@@ -18,17 +18,31 @@ final class CoreHarness {
     /// Whether what is left to be done at leisure is done at once.
     var clearsLeftovers = true
     private var lastLogged: Zxid?
+    /// Of a member: where its turns end and time passes.
+    weak var ensemble: Ensemble?
 
     init(_ configure: (inout CoreOptions) -> Void = { _ in }) {
+        core = ServerCore(options: Self.options(configure), seed: 42, now: now)
+        core.start(lastZxid: .zero, at: now, into: &output)
+        carryOut()
+    }
+
+    /// A member of an ensemble, without a role yet.
+    init(memberOf ensemble: Ensemble, id: Int64, _ configure: (inout CoreOptions) -> Void) {
+        var options = Self.options(configure)
+        options.serverID = id
+        core = ServerCore(options: options, seed: UInt64(id), now: now, role: .looking)
+        self.ensemble = ensemble
+    }
+
+    private static func options(_ configure: (inout CoreOptions) -> Void) -> CoreOptions {
         var options = CoreOptions(passwordDigest: { bytes in Array(bytes.reversed()) })
         options.tickTimeMilliseconds = 1000
         options.minSessionTimeoutMilliseconds = 2000
         options.maxSessionTimeoutMilliseconds = 20_000
         options.extendedTypes = true
         configure(&options)
-        core = ServerCore(options: options, seed: 42, now: now)
-        core.start(lastZxid: .zero, at: now, into: &output)
-        carryOut()
+        return options
     }
 
     /// Starts another core on what this one logged.
@@ -50,15 +64,9 @@ final class CoreHarness {
     // MARK: Turns
 
     func carryOut() {
+        if let ensemble { return ensemble.endTurn(of: self) }
         repeat {
-            output.clientBytes.withBytes { bytes in
-                for action in output.clients {
-                    switch action {
-                    case .send(let id, let range): split(bytes[range], to: id)
-                    case .close(let id): closed.insert(id)
-                    }
-                }
-            }
+            deliver()
             output.logBytes.withBytes { bytes in
                 for record in output.log {
                     log.append([UInt8](bytes[record.range]))
@@ -73,6 +81,18 @@ final class CoreHarness {
             }
         } while !output.isEmpty
         while clearsLeftovers, core.hasLeftovers { core.clearLeftovers() }
+    }
+
+    /// What clients are sent.
+    func deliver() {
+        output.clientBytes.withBytes { bytes in
+            for action in output.clients {
+                switch action {
+                case .send(let id, let range): split(bytes[range], to: id)
+                case .close(let id): closed.insert(id)
+                }
+            }
+        }
     }
 
     private func split(_ bytes: Slice<UnsafeRawBufferPointer>, to id: ConnectionID) {
@@ -94,6 +114,7 @@ final class CoreHarness {
     }
 
     func advance(milliseconds: Int64) {
+        if let ensemble { return ensemble.advance(milliseconds: milliseconds) }
         now.wallMilliseconds += milliseconds
         now.monotonicMicroseconds += milliseconds * 1000
         core.advance(to: now, into: &output)
@@ -113,7 +134,8 @@ final class CoreHarness {
         session: Int64 = 0,
         password: [UInt8] = [UInt8](repeating: 0, count: 16),
         lastZxid: Int64 = 0,
-        address: String = "127.0.0.1"
+        address: String = "127.0.0.1",
+        readOnly: Bool = false
     ) -> Client {
         let id = core.accept(PeerAddress(text: address, port: 1), at: now)
         var writer = JuteWriter()
@@ -122,7 +144,7 @@ final class CoreHarness {
         writer.int32(timeout)
         writer.int64(session)
         writer.buffer(password)
-        writer.bool(false)
+        writer.bool(readOnly)
         send(writer.copy(), on: id)
         let client = Client(harness: self, id: id)
         client.readConnectResponse()
@@ -137,6 +159,7 @@ final class Client {
     private(set) var session: Int64 = 0
     private(set) var timeout: Int32 = 0
     private(set) var password: [UInt8] = []
+    private(set) var isReadOnly = false
     private var xid: Int32 = 0
     /// Events in the order in which they came.
     var events: [Event] = []
@@ -188,6 +211,7 @@ final class Client {
             timeout = (try? reader.int32()) ?? 0
             session = (try? reader.int64()) ?? 0
             password = ((try? reader.bytes()) ?? nil) ?? []
+            isReadOnly = (try? reader.bool()) ?? false
         }
     }
 
