@@ -8,6 +8,8 @@ import struct
 import time
 
 import ensemble_history
+import ensemble_kazoo
+import ensemble_links
 import linearizability
 import wire
 from ensemble_history import BAD_VERSION, EPHEMERAL, SEQUENTIAL, SESSION_MOVED, History
@@ -419,10 +421,12 @@ def under_load(check, ensemble, history, load=None):
 
 def main():
     with Check("ensemble") as check:
-        if check.wants("the checker of histories finds planted faults"):
-            with check.case("the checker of histories finds planted faults"):
-                linearizability.prove()
-                ensemble_history.prove()
+        for name, proofs in (("the checkers find planted faults", [linearizability.prove, ensemble_history.prove, ensemble_kazoo.prove]),
+                             ("the relays cut, hold, delay and reset", [ensemble_links.prove])):
+            if check.wants(name):
+                with check.case(name):
+                    for proof in proofs:
+                        proof()
         check.together(Three(check).run, Five(check).run)
 
 

@@ -5,6 +5,7 @@ import logging
 import random
 import threading
 import time
+import types
 
 from harness import wait_until
 
@@ -165,8 +166,8 @@ class KazooLoad:
             raise AssertionError("; ".join(self.trouble))
         return self
 
-    def verify(self, tree):
-        """What went wrong, in words; to be called before `end`."""
+    def verify(self, tree, wait=10):
+        """What went wrong, in words; to be called before `end`. Within `wait` seconds the last changes have to be told."""
         wrong, last = [], (0, 0, 0)
         for interval in sorted(self.held):
             if interval[0] < last[1]:
@@ -179,7 +180,7 @@ class KazooLoad:
         for path, session, kept in self.stayed:
             if kept and (path not in tree or tree[path]["stat"]["ephemeralOwner"] != session.client.client_id[0]):
                 wrong.append("%s is gone, though its session lives" % path)
-        wrong += self.verify_owners(tree) + self.verify_watches(tree)
+        wrong += self.verify_owners(tree) + self.verify_watches(tree, wait)
         return wrong
 
     def verify_owners(self, tree):
@@ -196,14 +197,14 @@ class KazooLoad:
                 return tree
             time.sleep(0.5)
 
-    def verify_watches(self, tree):
+    def verify_watches(self, tree, wait):
         wrong, zxids = [], [zxid for zxid, _ in self.seen]
         if zxids != sorted(zxids):
             wrong.append("what was watched went back")
         want = tree[self.home + "/watched"]["data"]
         names = {path.rsplit("/", 1)[1] for path in tree if path.startswith(self.home + "/names/")}
         try:
-            wait_until("the last change to be told", lambda: self.seen[-1][1] == want and self.children == names, 10)
+            wait_until("the last change to be told", lambda: self.seen[-1][1] == want and self.children == names, wait)
         except AssertionError as error:
             wrong.append("watches: %s; last data told %r, data %r; %d of %d children told" % (
                 error, self.seen[-1:], want, len(self.children & names), len(names)))
@@ -219,3 +220,36 @@ class KazooLoad:
         return "kazoo: the lock was held %d times, %d names, %d sessions came and went, %d and %d watch events, %d sessions lost" % (
             len(self.held), len(self.names), len(self.left), len(self.seen), len(self.children_seen),
             sum(s.lost for s in self.sessions))
+
+
+def prove():
+    """Raises unless `verify` accepts what is right and finds what is not."""
+    def node(data=b"", owner=0):
+        return {"data": data, "stat": {"ephemeralOwner": owner}}
+
+    def fresh():
+        load = KazooLoad(types.SimpleNamespace(hosts=""))
+        load.held, load.names, load.children = [(0, 1, 0), (1, 2, 1), (3, 4, 0)], ["/kazoo/names/n-0", "/kazoo/names/n-1"], {"n-0", "n-1"}
+        load.stayed = [("/kazoo/ephemerals/stays-0", types.SimpleNamespace(client=types.SimpleNamespace(client_id=(7, b""))), True)]
+        load.left, load.seen = [("/kazoo/ephemerals/goes-0", None, 0)], [(5, b"1"), (6, b"2")]
+        return load, {"/kazoo/names/n-0": node(), "/kazoo/names/n-1": node(), "/kazoo/ephemerals/stays-0": node(owner=7),
+                      "/kazoo/watched": node(b"2")}
+
+    faults = {
+        "two with the lock": lambda load, tree: load.held.append((0.5, 0.6, 2)),
+        "a long holder": lambda load, tree: load.held.append((-1, 9, 2)),
+        "a name given twice": lambda load, tree: load.names.append("/kazoo/names/n-0"),
+        "a name gone": lambda load, tree: tree.pop("/kazoo/names/n-1"),
+        "an ephemeral gone": lambda load, tree: tree.pop("/kazoo/ephemerals/stays-0"),
+        "an ephemeral of another": lambda load, tree: tree.update({"/kazoo/ephemerals/stays-0": node(owner=8)}),
+        "an ephemeral left": lambda load, tree: tree.update({"/kazoo/ephemerals/goes-0": node(owner=9)}),
+        "a watch that goes back": lambda load, tree: load.seen.insert(0, (9, b"0")),
+        "a change not told": lambda load, tree: tree.update({"/kazoo/watched": node(b"3")}),
+        "children not told": lambda load, tree: load.children.discard("n-1"),
+    }
+    load, tree = fresh()
+    assert not load.verify(tree), load.verify(tree)
+    for name, spoil in faults.items():
+        load, tree = fresh()
+        spoil(load, tree)
+        assert load.verify(tree, wait=0.01), name

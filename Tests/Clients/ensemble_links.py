@@ -350,5 +350,84 @@ class Relay:
         return got[:16] + struct.pack(">i", len(back)) + back + got[20 + size:]
 
 
+def prove():
+    """Raises unless the relays between two listening sockets do what this module says."""
+    listeners = {sid: socket.create_server(("127.0.0.1", 0)) for sid in (1, 2)}
+    ports = {sid: listener.getsockname()[1] for sid, listener in listeners.items()}
+    links = Links({sid: {QUORUM: port, ELECTION: port} for sid, port in ports.items()})
+    opened = list(listeners.values())
+
+    def connect(kind=QUORUM):
+        """Server 1 connects to 2: both ends."""
+        near = socket.create_connection(("127.0.0.1", links.ports[1, 2, kind]), 5)
+        opened.append(near)
+        return near
+
+    def accept():
+        listeners[2].settimeout(5)
+        far, _ = listeners[2].accept()
+        opened.append(far)
+        return far
+
+    def heard(end, wait):
+        """What arrives within `wait` seconds: bytes, None for nothing, or "reset"."""
+        end.settimeout(wait)
+        try:
+            return end.recv(1000)
+        except TimeoutError:
+            return None
+        except ConnectionError:
+            return "reset"
+
+    def expect(want, got):
+        if want != got:
+            raise AssertionError("expected %r, got %r" % (want, got))
+    try:
+        try:
+            connect()
+            raise AssertionError("a server that does not run was reached")
+        except ConnectionRefusedError:
+            links.running(2, True)
+        near, far = connect(), accept()
+        near.sendall(b"there")
+        far.sendall(b"back")
+        expect((b"there", b"back"), (heard(far, 5), heard(near, 5)))
+        links.block(1, 2)
+        near.sendall(b"held")
+        far.sendall(b"open")
+        expect((b"open", None), (heard(near, 5), heard(far, 0.2)))
+        second = connect()                                     # reaches the relay, and nobody behind it
+        second.sendall(b"late")
+        links.heal()
+        expect(b"held", heard(far, 5))
+        expect(b"late", heard(accept(), 5))
+        links.delay(2, 1, 0.2)
+        start = time.monotonic()
+        far.sendall(b"slow")
+        expect(b"slow", heard(near, 5))
+        if time.monotonic() - start < 0.19:
+            raise AssertionError("not delayed")
+        links.cut(1)
+        far.close()
+        expect(None, heard(near, 0.3))                          # the end of the other is not told through a cut
+        links.heal()
+        expect(b"", heard(near, 5) or b"")
+        near, far = connect(), accept()
+        links.reset(1, 2)
+        expect(("reset", "reset"), (heard(near, 5), heard(far, 5)))
+        near = connect(ELECTION)
+        greeting = struct.pack(">qqi", -65536, 1, 15) + b"127.0.0.1:12345"
+        near.sendall(greeting[:21])
+        far = accept()
+        expect(None, heard(far, 0.2))                           # only as a whole
+        near.sendall(greeting[21:] + b"more")
+        address = b"127.0.0.1:%d" % links.ports[2, 1, ELECTION]
+        expect(struct.pack(">qqi", -65536, 1, len(address)) + address + b"more", heard(far, 5))
+    finally:
+        links.stop()
+        for end in opened:
+            end.close()
+
+
 if __name__ == "__main__":
     Relay().run()

@@ -51,11 +51,14 @@ class Member(Server):
         self.configure({**settings, **lines})
 
     def launch(self):
-        self.is_paused = False
-        self.launches += 1
-        if self.ensemble.links:
-            self.ensemble.links.running(self.sid, True)
-        return super().launch()
+        with self.ensemble.check.lock:
+            if self.ensemble.check.is_ending:
+                raise AssertionError("the check is over")
+            self.is_paused = False
+            self.launches += 1
+            if self.ensemble.links:
+                self.ensemble.links.running(self.sid, True)
+            return super().launch()
 
     @property
     def is_running(self):

@@ -224,7 +224,7 @@ class Check:
 
     def __init__(self, name, options=None):
         self.name, self.passed, self.failed = name, 0, 0
-        self.servers, self.lock = [], threading.RLock()
+        self.servers, self.lock, self.is_ending = [], threading.RLock(), False
         parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__,
                                          formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument("--server", choices=("aviary", "apache", "debian"), default="aviary")
@@ -322,6 +322,8 @@ class Check:
 
     def finish(self):
         """Ends every server, prints the totals and exits."""
+        with self.lock:
+            self.is_ending = True                              # a thread that still works must start none behind this
         for server in self.servers:
             if server.process and server.process.poll() is None:
                 server.process.kill()

@@ -6,6 +6,7 @@ back with nothing while the others work. Called by `scripts/bench --ensemble`.
 import argparse
 import os
 import shutil
+import threading
 import time
 import types
 
@@ -40,7 +41,7 @@ class Three:
             def command(self):
                 return command(bench, self.kind, self.file)
 
-        check = types.SimpleNamespace(kind=kind, work=os.path.dirname(self.work), servers=[])
+        check = types.SimpleNamespace(kind=kind, work=os.path.dirname(self.work), servers=[], lock=threading.RLock(), is_ending=False)
         self.ensemble = Ensemble(check, 3, settings=settings, links=False, name=os.path.basename(self.work), member=BenchMember)
 
     @property
