@@ -40,7 +40,7 @@ package enum StandaloneServer {
         }
         let clients = configuration.clients
         let sockets = try BoundSocket.bind(clients.addresses, port: clients.port)
-        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let group = LoopGroup.start()
         do {
             let start = ServerStart(
                 configuration: configuration,
@@ -62,7 +62,7 @@ package enum StandaloneServer {
                 } catch {
                     await opened.abandon()
                     let code = (error as? IOError)?.errnoCode ?? 0
-                    throw BoundSocket.failure(code, socket.address.ipAddress ?? "?", socket.port)
+                    throw BoundSocket.failure(code, socket.address.ipAddress ?? "?", socket.port, of: .clients)
                 }
             }
             logger.info("serving clients", metadata: ["addresses": "\(addresses.joined(separator: " "))"])
@@ -262,7 +262,7 @@ package final class RunningServer: Sendable {
 
     private let loop: ServerLoop
     private let lock: Mutex<(any Sendable)?>
-    private let group: MultiThreadedEventLoopGroup
+    private let group: any EventLoopGroup
     private let channels: [any Channel]
     private let state = Mutex(State.running(waiting: []))
 
@@ -277,7 +277,7 @@ package final class RunningServer: Sendable {
 
     fileprivate init(
         _ opened: OpenedServer,
-        group: MultiThreadedEventLoopGroup,
+        group: any EventLoopGroup,
         channels: [any Channel],
         addresses: [String]
     ) {
