@@ -116,6 +116,20 @@ package struct HistoryReader<D: Disk>: ~Copyable {
         return .reached
     }
 
+    /// Reads on until there are records, or all of them were given out.
+    ///
+    /// - Parameter maxBytes: about as much is given out; one record at least.
+    package mutating func readRecords(
+        upTo durable: Zxid,
+        maxBytes: Int,
+        into batch: LogBatch
+    ) throws(HistoryUnavailable) -> Step {
+        while true {
+            let step = try read(upTo: durable, maxBytes: maxBytes, into: batch)
+            if step == .reached || !batch.records.isEmpty { return step }
+        }
+    }
+
     private func hasReached(_ durable: Zxid) -> Bool {
         if let last { return last >= durable }
         return isBase && after >= durable

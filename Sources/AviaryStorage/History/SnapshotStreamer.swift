@@ -149,11 +149,23 @@ package struct HistorySource<D: Disk, Gzip: StreamCodec> {
 
     /// The logs behind `zxid`, the last transaction of a learner.
     ///
-    /// - Parameter isBase: whether it is the zxid of a snapshot of this server's.
+    /// They are of use when a log holds that very transaction or one in front of it, or when this server's own logs begin
+    /// behind a snapshot with this zxid.
+    ///
+    /// - Parameter isBase: whether it is known to be the zxid of a snapshot of this server's.
     package func records(
         after zxid: Zxid,
         isBase: Bool = false
     ) throws(HistoryUnavailable) -> HistoryReader<D> {
+        do throws(HistoryUnavailable) {
+            return try open(after: zxid, isBase: isBase)
+        } catch {
+            guard !isBase, snapshots().contains(where: { $0.zxid == zxid }) else { throw error }
+            return try open(after: zxid, isBase: true)
+        }
+    }
+
+    private func open(after zxid: Zxid, isBase: Bool) throws(HistoryUnavailable) -> HistoryReader<D> {
         try HistoryReader(
             disk: disk,
             directory: directories.logs,
@@ -161,6 +173,13 @@ package struct HistorySource<D: Disk, Gzip: StreamCodec> {
             isBase: isBase,
             maxRecordBytes: limits.maxBufferBytes
         )
+    }
+
+    /// Bytes of the newest snapshot, to hold `HistoryReader.fileBytes` against; nil when there is none.
+    package func newestSnapshotBytes() -> Int64? { snapshots().first?.size }
+
+    private func snapshots() -> [SnapshotFileEntry] {
+        (try? SnapshotDirectory(disk: disk, directory: directories.snapshots).files) ?? []
     }
 
     /// The newest snapshot that is whole, belongs to this history, and from which the logs go on without a gap.

@@ -105,6 +105,18 @@ final class TxnLogFile<File: DiskFile> {
         return false
     }
 
+    /// Gives reserved space behind `end` back to the disk, for something that cannot do without.
+    ///
+    /// - Returns: false when there is none.
+    func giveUp(_ bytes: Int64, behind end: Int64) throws(DiskError) -> Bool {
+        let newEnd = max(allocatedEnd - bytes, TxnLogFile.roundUp(end, to: smallestStep))
+        guard newEnd < allocatedEnd else { return false }
+        try handle.truncate(to: newEnd)
+        allocatedEnd = newEnd
+        writtenEnd = min(writtenEnd, newEnd)
+        return true
+    }
+
     /// Writes zeros ahead of the records. Writing into blocks that are only reserved makes the file system change its
     /// own records with every sync, which costs as much again as the sync; over zeros it does not.
     func writeAhead(of end: Int64) throws(DiskError) {

@@ -204,6 +204,25 @@ package struct TxnLogWriter<D: Disk>: ~Copyable {
         return space
     }
 
+    /// Gives a part of the reserved space back to a disk that is full, for something that cannot do without; `space` is no
+    /// longer `ok` then.
+    ///
+    /// - Returns: false when there is none to give.
+    package mutating func giveUpSpace(_ bytes: Int64) throws(StorageError) -> Bool {
+        if let failure { throw failure }
+        guard let file = current ?? spare else { return false }
+        let end = max(file.end, TxnLogFormat.headerSize) + Int64(pending.count)
+        do {
+            guard try file.giveUp(bytes, behind: end) else { return false }
+        } catch {
+            let error = StorageError.logWriteFailed(file.named(error))
+            failure = error
+            throw error
+        }
+        space = judge(.low, file, end)
+        return true
+    }
+
     /// Notes in the file's header that its last group is stable too. Without this only the next group says so; call it
     /// when no write came for a while. It costs a sync.
     package mutating func sealMark() throws(StorageError) {

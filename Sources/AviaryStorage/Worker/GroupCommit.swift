@@ -149,6 +149,32 @@ struct GroupCommit<D: Disk>: ~Copyable {
         driver.report(.durable(finished))
     }
 
+    /// Gives reserved space back to a disk that is full, and tells of it.
+    ///
+    /// - Returns: false when there is none to give.
+    mutating func giveUpSpace<Driver: StorageDriver & ~Copyable>(
+        _ bytes: Int64,
+        _ driver: inout Driver
+    ) throws(StorageError) -> Bool {
+        guard try writer.giveUpSpace(bytes) else { return false }
+        reportedSpace = writer.space
+        reportSpace(&driver)
+        return true
+    }
+
+    /// Tells how much space there is, as it is now.
+    func reportSpace<Driver: StorageDriver & ~Copyable>(_ driver: inout Driver) {
+        driver.report(
+            .durable(
+                LogReport(
+                    durable: writer.durableZxid,
+                    space: writer.space,
+                    availableBytes: writer.availableBytes
+                )
+            )
+        )
+    }
+
     /// Flushes, and ends the file. The log is not used afterwards.
     mutating func close<Driver: StorageDriver & ~Copyable>(_ driver: inout Driver) throws(StorageError) {
         try flush(&driver)
@@ -189,8 +215,6 @@ struct GroupCommit<D: Disk>: ~Copyable {
         guard space != reportedSpace else { return }
         reportedSpace = space
         if space == .ok { nextRoll = 0 }
-        driver.report(
-            .durable(LogReport(durable: writer.durableZxid, space: space, availableBytes: writer.availableBytes))
-        )
+        reportSpace(&driver)
     }
 }

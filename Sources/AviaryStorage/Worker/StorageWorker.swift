@@ -122,10 +122,10 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
         case .append:
             break
         case .storeAccepted(let epoch):
-            try epochs.store(accepted: epoch)
+            try store(&driver) { (files) throws(StorageError) in try files.store(accepted: epoch) }
             driver.report(.acceptedEpochStored(epoch))
         case .storeCurrent(let epoch):
-            try epochs.store(current: epoch)
+            try store(&driver) { (files) throws(StorageError) in try files.store(current: epoch) }
             // Everything up to this epoch is here again, and on disk.
             if hasLostMemory { try LostMemory(disk: disk, directory: directories.snapshots).clear() }
             hasLostMemory = false
@@ -166,7 +166,25 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
 
     // MARK: - What a leader wants
 
-    private var epochs: EpochFiles<D> { EpochFiles(disk: disk, directory: directories.snapshots) }
+    /// On a disk that is full the log has space reserved; an epoch takes little of it, and without it a member could not
+    /// even say that its disk is full.
+    private mutating func store<Driver: StorageDriver & ~Copyable>(
+        _ driver: inout Driver,
+        _ body: (EpochFiles<D>) throws(StorageError) -> Void
+    ) throws(StorageError) {
+        let files = EpochFiles(disk: disk, directory: directories.snapshots)
+        do throws(StorageError) {
+            try body(files)
+        } catch {
+            guard case .epochNotStored(let reason) = error, reason.reason == .noSpace,
+                try log.giveUpSpace(Self.epochBytes, &driver)
+            else { throw error }
+            try body(files)
+        }
+    }
+
+    /// What an epoch file and its name take, with some room for how a file system counts.
+    private static var epochBytes: Int64 { 64 << 10 }
 
     private mutating func truncate<Driver: StorageDriver & ~Copyable>(
         after zxid: Zxid,
@@ -179,7 +197,8 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
         driver.report(
             .truncated(to: result.lastZxid, setAside: result.setAside, hasSnapshot: result.hasSnapshot)
         )
-        reportSpace(&driver)
+        // Another file is written to, with another reserve.
+        log.reportSpace(&driver)
     }
 
     private mutating func receive<Driver: StorageDriver & ~Copyable>(
@@ -248,19 +267,11 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
             do throws(StorageError) { try reopenLog(after: last) } catch { throw .fatal(error) }
             throw error
         }
-        reportSpace(&driver)
+        log.reportSpace(&driver)
     }
 
     private mutating func reopenLog(after zxid: Zxid) throws(StorageError) {
         log = try StorageWorker.openLog(disk, directories, zxid, options)
     }
 
-    /// Another file is written to, with another reserve.
-    private func reportSpace<Driver: StorageDriver & ~Copyable>(_ driver: inout Driver) {
-        driver.report(
-            .durable(
-                LogReport(durable: log.durableZxid, space: log.space, availableBytes: log.availableBytes)
-            )
-        )
-    }
 }
