@@ -105,6 +105,15 @@ package struct QuorumPacket {
         write(identities, to: &writer)
     }
 
+    /// Passes a packet on as it is, of whatever type.
+    package func write(to writer: inout JuteWriter) {
+        writer.reserve(QuorumPacket.minimumSize + (data?.count ?? 0))
+        writer.int32(type)
+        writer.int64(zxid.rawValue)
+        writer.buffer(data)
+        QuorumPacket.write(identities, to: &writer)
+    }
+
     private static func write(_ identities: [Identity]?, to writer: inout JuteWriter) {
         guard let identities else { return writer.int32(-1) }
         writer.int32(Int32(truncatingIfNeeded: identities.count))

@@ -101,6 +101,13 @@ package struct ReconfigRequest: Sendable {
     package var newMembers: String?
     package var currentConfigID: Int64
 
+    package init(joiningServers: String?, leavingServers: String?, newMembers: String?, currentConfigID: Int64 = -1) {
+        self.joiningServers = joiningServers
+        self.leavingServers = leavingServers
+        self.newMembers = newMembers
+        self.currentConfigID = currentConfigID
+    }
+
     package init(from reader: inout JuteReader) throws(JuteError) {
         joiningServers = try reader.string()
         leavingServers = try reader.string()
