@@ -116,7 +116,13 @@ class Member(Server):
         return int(re.search(r"^Zxid: (\S+)", wire.four_letter_word(self.port, "srvr", 5), re.M).group(1), 16)
 
     def serving(self, seconds=40):
-        wait_until("server %d to serve" % self.sid, lambda: self.mode, seconds)
+        wait_until("server %d to serve" % self.sid, lambda: self.mode or not self.is_running, seconds)
+        return self.expect_running()
+
+    def expect_running(self):
+        if not self.is_running:
+            raise AssertionError("server %d ended with exit code %s\n%s" % (
+                self.sid, self.process and self.process.returncode, self.tail(5)))
         return self
 
     def connect(self, **more):
@@ -231,18 +237,19 @@ class Ensemble:
         members = members or self.running
 
         def formed():
-            for member in members:
-                if not member.is_running:
-                    raise AssertionError("server %d ended with exit code %s\n%s" % (
-                        member.sid, member.process and member.process.returncode, member.tail()))
+            if any(not member.is_running for member in members):
+                return members                                 # it does not come any more
             modes = {m: m.mode for m in members}
             wanted = {m: ("observer",) if m.is_observer else ("leader", "follower") for m in members}
             leaders = [m for m, mode in modes.items() if mode == "leader"]
-            return leaders[0] if len(leaders) == 1 and all(modes[m] in wanted[m] for m in members) else None
+            return leaders if len(leaders) == 1 and all(modes[m] in wanted[m] for m in members) else None
         try:
-            return wait_until("the ensemble to form", formed, seconds, every=0.05)
+            leader = wait_until("the ensemble to form", formed, seconds, every=0.05)[0]
         except AssertionError as error:
             raise AssertionError("%s; modes: %r" % (error, {m.sid: m.mode for m in self.members}))
+        for member in members:
+            member.expect_running()
+        return leader
 
     def restore(self, seconds=60):
         """Everything runs, connected, whatever a case that failed left behind."""
