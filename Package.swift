@@ -40,10 +40,17 @@ let package = Package(
         // Level 2: the state machine: tree, watches, sessions, requests.
         .target(name: "AviaryCore", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),
 
-        // Level 3, and pure all the same: servers, disks and clients out of one seed.
+        // Level 3, and pure all the same: a member of an ensemble, out of the three below.
+        .target(
+            name: "AviaryEnsemble",
+            dependencies: ["AviaryCore", "AviaryStorage", "Zab", "ZooKeeperProtocol"],
+            swiftSettings: settings
+        ),
+
+        // … and servers, disks and clients out of one seed.
         .target(
             name: "AviarySimulation",
-            dependencies: ["AviaryCore", "AviaryStorage", "ZooKeeperProtocol"],
+            dependencies: ["AviaryCore", "AviaryEnsemble", "AviaryStorage", "Zab", "ZooKeeperProtocol"],
             swiftSettings: settings
         ),
 
@@ -52,7 +59,8 @@ let package = Package(
         .target(
             name: "AviaryServer",
             dependencies: [
-                "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", "CZlib", nio, nioPosix, logging, crypto,
+                "AviaryCore", "AviaryEnsemble", "AviaryStorage", "Zab", "ZooKeeperProtocol", "CZlib", nio, nioPosix,
+                logging, crypto,
             ],
             swiftSettings: settings
         ),

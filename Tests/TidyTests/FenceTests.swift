@@ -6,13 +6,14 @@ import Testing
 /// The compiler refuses a module that is not a dependency, but Foundation and the C library are always at hand.
 @Suite("The fence between core and shell")
 struct FenceTests {
-    static let pure = ["ZooKeeperProtocol", "Zab", "AviaryStorage", "AviaryCore", "AviarySimulation"]
+    static let pure = ["ZooKeeperProtocol", "Zab", "AviaryStorage", "AviaryCore", "AviaryEnsemble", "AviarySimulation"]
 
     static let allowedImports: [String: Set<String>] = [
         "ZooKeeperProtocol": ["CChecksum"],
         "Zab": ["ZooKeeperProtocol"],
         "AviaryStorage": ["ZooKeeperProtocol"],
         "AviaryCore": ["ZooKeeperProtocol"],
+        "AviaryEnsemble": ["AviaryCore", "AviaryStorage", "Zab", "ZooKeeperProtocol"],
         // A lock waits for nothing when one thread uses it; disks have to be Sendable.
         "AviarySimulation": ["AviaryCore", "AviaryStorage", "ZooKeeperProtocol", "Synchronization"],
     ]

@@ -89,6 +89,9 @@ package struct ServerCore: ~Copyable {
         pending.digest = tree.digest
     }
 
+    /// Whether it knows the digest of its tree.
+    package var keepsDigest: Bool { options.digestEnabled }
+
     /// Requests that wait for the disk or behind one that does.
     package var outstandingRequests: Int { connections.waitingCount }
 
