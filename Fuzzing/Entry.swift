@@ -17,8 +17,9 @@ private let target: @Sendable (UnsafeRawBufferPointer) -> Void = {
     case "logs": return { LogTarget.run($0) }
     case "snapshots": return { SnapshotTarget.run($0) }
     case "configuration": return { ConfigurationTarget.run($0) }
+    case "quorum": return { QuorumTarget.run($0) }
     default:
-        print("AVIARY_FUZZ_TARGET is \"\(name)\"; there are frames, handshakes, logs, snapshots, configuration")
+        print("AVIARY_FUZZ_TARGET is \"\(name)\"; there are frames, handshakes, logs, snapshots, configuration, quorum")
         exit(2)
     }
 }()

@@ -24,7 +24,7 @@ WORK = os.path.join(ROOT, ".build-fuzz")
 BINARY = os.path.join(WORK, "aviary-fuzz")
 
 # Target: the longest input in bytes.
-TARGETS = {"frames": 8192, "handshakes": 4096, "logs": 65536, "snapshots": 65536, "configuration": 16384}
+TARGETS = {"frames": 8192, "handshakes": 4096, "logs": 65536, "snapshots": 65536, "configuration": 16384, "quorum": 8192}
 
 # What of the server's shell is compiled in: all of it does without sockets and threads.
 SHELL = ["Configuration/*.swift", "Client/ConnectionThrottle.swift", "Client/HeldBytes.swift",
@@ -199,6 +199,8 @@ def seeds(target):
             for flags in [0x10 | form] if form else [0, 0x18, 0x1c, 0x1d, 7, 6]:
                 if len(data) < TARGETS[target]:
                     out.append(bytes([flags]) + data)
+    elif target == "quorum":
+        out = quorum_inputs()
     else:
         out = configurations()
     return [seed for seed in out if len(seed) <= TARGETS[target]]
@@ -206,6 +208,34 @@ def seeds(target):
 
 def golden_files(pattern):
     return sorted(glob.glob(os.path.join(GOLDEN, "disk", "**", "version-2", pattern), recursive=True))
+
+
+def quorum_inputs():
+    """What the recorded servers said to each other: by direction of a connection, and each kind of packet by itself."""
+    out, directions, kinds, texts = [], {}, {}, set()
+    for path in sorted(glob.glob(os.path.join(GOLDEN, "quorum", "*.jsonl"))):
+        with open(path) as file:
+            steps = [json.loads(line) for line in file]
+        for step in steps:
+            if "hex" not in step or step["decoded"]["msg"] == "SNAPSHOT_STREAM":
+                continue
+            kind, data = step["decoded"]["msg"], bytes.fromhex(step["hex"])
+            form = {"NOTIFICATION": 1, "INITIAL": 2, "QuorumAuthPacket": 3}.get(kind, 0)
+            kinds.setdefault((form, kind, len(data) // 64), bytes([form]) + data)
+            if step["decoded"].get("config"):
+                texts.add(step["decoded"]["config"].encode())
+            if form < 2:
+                stream = directions.setdefault((path, step["conn"], step["from"], form), bytearray([form]))
+                if len(stream) + len(data) <= TARGETS["quorum"]:
+                    stream += data
+    out += list(kinds.values()) + [bytes(stream) for stream in directions.values()]
+    members = b"server.1=[::1]:1:2|h:3:4:PARTICIPANT;2181\nserver.2=b:1:2;c:3\nserver.3=c:1:2:observer\nserver.4=d:1:2"
+    texts |= {members, members + b"\ngroup.1=1:2\ngroup.2=4\nweight.1=2\nweight.4=0\nversion=7fffffffffffffff"}
+    for text in sorted(texts):
+        out += [bytes([form]) + text for form in (4, 20, 36, 52)]
+        out += [b"\x05" + text + b"\0server.9=n:1:2;3,server.2=m:1:2:observer;[::1]:3\0001,77",
+                b"\x0d" + text + b"\0\0\0" + members.replace(b"\n", b",") + b",group.1=1:2:4,weight.2=3"]
+    return out
 
 
 def configurations():
