@@ -37,7 +37,7 @@ extension QuorumConfiguration {
     /// - Parameter acked: in any order; of a server that is there more than once the highest counts, one that is missing
     ///   has acknowledged nothing.
     /// - Returns: `.zero` as long as there is no quorum for anything.
-    package func quorumZxid(_ acked: some Sequence<(ServerID, Zxid)>) -> Zxid {
+    package func quorumZxid(_ acked: [(ServerID, Zxid)]) -> Zxid {
         // A dozen voters at most, in practice: on the stack, for this is computed with every ACK.
         withUnsafeTemporaryAllocation(of: Zxid.self, capacity: max(voters.count, 1) * 2) { memory in
             memory.initialize(repeating: .zero)
