@@ -27,9 +27,9 @@ let package = Package(
     ],
     targets: [
         // Level 0: what is on the wire and in the files. Standard library only.
-        .target(name: "ZooKeeperProtocol", dependencies: ["CChecksum"], swiftSettings: settings),
-        // One processor instruction that Swift has no name for.
-        .target(name: "CChecksum"),
+        .target(name: "ZooKeeperProtocol", dependencies: ["CInstructions"], swiftSettings: settings),
+        // Instructions of the processor that Swift has no name for.
+        .target(name: "CInstructions"),
 
         // Level 1: election, discovery, synchronization, broadcast.
         .target(name: "Zab", dependencies: ["ZooKeeperProtocol"], swiftSettings: settings),

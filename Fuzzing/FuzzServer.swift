@@ -104,6 +104,8 @@ final class FuzzServer {
     func receive(_ bytes: UnsafeRawBufferPointer, on connection: Connection) {
         guard !connection.isClosed else { return }
         connection.held.append(bytes)
+        // From memory of its own, too.
+        _ = [UInt8](connection.held.bytes).withUnsafeBytes { core.fetchAhead(frames: $0) }
         while !connection.isClosed, connection.held.count >= 4 {
             let head = connection.held.bytes
             let length = Int(Int32(bigEndian: head.loadUnaligned(as: Int32.self)))

@@ -118,6 +118,30 @@ struct WriteTests {
         #expect(harness.core.digestMismatchCount == 0)
     }
 
+    @Test("A long multi is one change; one that fails at its end is none", arguments: [15, 16, 17, 33, 100])
+    func longMulti(count: Int) throws {
+        let harness = CoreHarness()
+        let client = harness.connect()
+        client.create("/m")
+        func multi(last version: Int32) -> Client.Reply {
+            client.call(.multi) { writer in
+                for index in 1...count {
+                    MultiHeader.write(type: Operation.setData.rawValue, error: -1, to: &writer)
+                    writer.string("/m")
+                    writer.string("\(index)")
+                    writer.int32(index == count ? version : -1)
+                }
+                MultiHeader.writeEnd(to: &writer)
+            }
+        }
+        #expect(multi(last: 7_000).error == .ok)
+        #expect(client.read(.exists, "/m").stat?.version == 0)
+        #expect(multi(last: Int32(count) - 1).error == .ok)
+        #expect(client.read(.getData, "/m").string == "\(count)")
+        #expect(client.read(.exists, "/m").stat?.version == Int32(count))
+        #expect(harness.core.digestMismatchCount == 0)
+    }
+
     @Test("The log alone gives the same tree, and its digests agree")
     func replay() throws {
         let harness = CoreHarness()

@@ -9,7 +9,7 @@ struct FenceTests {
     static let pure = ["ZooKeeperProtocol", "Zab", "AviaryStorage", "AviaryCore", "AviaryEnsemble", "AviarySimulation"]
 
     static let allowedImports: [String: Set<String>] = [
-        "ZooKeeperProtocol": ["CChecksum"],
+        "ZooKeeperProtocol": ["CInstructions"],
         "Zab": ["ZooKeeperProtocol"],
         "AviaryStorage": ["ZooKeeperProtocol"],
         "AviaryCore": ["ZooKeeperProtocol"],

@@ -70,7 +70,7 @@ def stamp():
     """Changes with every source and with the compiler."""
     digest = hashlib.sha256()
     digest.update(subprocess.run(["swiftc", "--version"], capture_output=True).stdout)
-    files = (sources("CChecksum/**/*.[ch]", "ZooKeeperProtocol/**/*.swift", "AviaryStorage/**/*.swift",
+    files = (sources("CInstructions/**/*.[ch]", "ZooKeeperProtocol/**/*.swift", "AviaryStorage/**/*.swift",
                      "AviaryCore/**/*.swift")
              + sources(*["AviaryServer/" + p for p in SHELL])
              + sorted(glob.glob(os.path.join(FUZZING, "**", "*.swift"), recursive=True)) + [os.path.abspath(__file__)])
@@ -83,7 +83,7 @@ def stamp():
 
 def compile_all(log):
     """Module by module, two at a time where neither needs the other. Returns whether it worked."""
-    modules, header = os.path.join(WORK, "modules"), os.path.join(SOURCES, "CChecksum", "include")
+    modules, header = os.path.join(WORK, "modules"), os.path.join(SOURCES, "CInstructions", "include")
     os.makedirs(modules, exist_ok=True)
 
     def module(name, files, extra=()):
@@ -96,7 +96,7 @@ def compile_all(log):
              "-fsanitize=address,fuzzer-no-link"]
     stages = [
         [clang + ["-I", header, "-o", os.path.join(modules, os.path.basename(path) + ".o"), path]
-         for path in sources("CChecksum/*.c")],
+         for path in sources("CInstructions/*.c")],
         [module("ZooKeeperProtocol", sources("ZooKeeperProtocol/**/*.swift")),
          module("Crypto", [os.path.join(FUZZING, "Stubs", "Crypto.swift")])],
         [module("AviaryStorage", sources("AviaryStorage/**/*.swift")),
@@ -104,7 +104,7 @@ def compile_all(log):
         [module("Fuzzing", sorted(glob.glob(os.path.join(FUZZING, "*.swift")))
                 + sources(*["AviaryServer/" + p for p in SHELL]), ["-I", os.path.join(SOURCES, "CZlib")])],
     ]
-    objects = [os.path.join(modules, os.path.basename(path) + ".o") for path in sources("CChecksum/*.c")]
+    objects = [os.path.join(modules, os.path.basename(path) + ".o") for path in sources("CInstructions/*.c")]
     objects += [os.path.join(modules, name + ".o")
                for name in ("ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Fuzzing")]
     # Another linker than the default one warns about every function of the sanitizer.

@@ -42,9 +42,15 @@ extension ServerCore {
         )
         var bodies: [TxnBody] = []
         var targets: [Target] = []
+        // A small list grows once; what is claimed by a large one is not believed.
+        let expected = min(reader.remaining / 64, 16)
+        bodies.reserveCapacity(expected)
+        targets.reserveCapacity(expected)
         var failure: ErrorCode?
+        fetchAhead(parts: reader)
         do throws(MultiRefusal) {
             while let part = try nextPart(&reader) {
+                if (bodies.count + 1) % LookAhead.capacity == 0 { fetchAhead(parts: reader) }
                 if failure != nil {
                     bodies.append(.error(.runtimeInconsistency))
                     continue

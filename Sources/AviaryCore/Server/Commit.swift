@@ -111,6 +111,9 @@ extension ServerCore {
                 writeRefusal(code)
                 continue
             }
+            if let targets, index % LookAhead.capacity == 0 {
+                fetchAhead(targets: targets[index...].prefix(LookAhead.capacity))
+            }
             let applied = apply(parts[index], header, targets?[index], into: &output)
             writeResult(parts[index], applied)
         }

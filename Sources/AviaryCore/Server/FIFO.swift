@@ -24,6 +24,12 @@ struct FIFO<Element>: ~Copyable {
     /// A copy of the oldest.
     var first: Element? { isEmpty ? nil : ring.unsafelyUnwrapped[head] }
 
+    /// What stands behind `index` others; nil when that is nothing.
+    @inline(__always)
+    func look<R>(at index: Int, _ body: (borrowing Element) -> R) -> R? {
+        index < count ? body(ring.unsafelyUnwrapped[position(index)]) : nil
+    }
+
     @inline(__always)
     private func position(_ index: Int) -> Int { (head &+ index) & (capacity &- 1) }
 

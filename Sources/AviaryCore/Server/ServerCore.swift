@@ -147,6 +147,7 @@ package struct ServerCore: ~Copyable {
         into output: inout Output
     ) -> Bool {
         while output.clientBytes.count <= maxBytes {
+            fetchAheadInFlight()
             guard let entry = inFlight.popFirst(where: { $0.txn.header.zxid <= zxid }) else {
                 if !obligations.isEmpty { meetObligations(at: now, into: &output) }
                 return true

@@ -6,7 +6,7 @@ import ZooKeeperProtocol
 /// through the few functions below, in zxid order, on every server in the same way.
 struct DataTree: ~Copyable {
     var nodes = Slab<Znode>()
-    private var index = HandleIndex()
+    private(set) var index = HandleIndex()
     let hasher: ByteHasher
     var accessLists = AccessLists()
     var owners: OwnerLists

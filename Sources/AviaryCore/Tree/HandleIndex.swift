@@ -51,6 +51,14 @@ struct HandleIndex: ~Copyable {
         }
     }
 
+    /// Fetches the memory that `find` reads first.
+    @inline(__always)
+    func prefetchSlot(_ hash: UInt64) {
+        let table = table(hash).pointee
+        guard let slots = table.slots else { return }
+        prefetch(slots + Int(UInt32(truncatingIfNeeded: hash) & table.mask))
+    }
+
     /// Adds a handle that is known not to be in here.
     mutating func insert(_ hash: UInt64, _ handle: Handle) {
         let table = table(hash)

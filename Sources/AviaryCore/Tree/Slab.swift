@@ -64,8 +64,15 @@ struct Slab<Element: BitwiseCopyable>: ~Copyable {
             chunks = larger
             chunkCapacity *= 2
         }
-        (chunks + chunkCount).initialize(to: .allocate(capacity: Self.chunkSize))
+        (chunks + chunkCount).initialize(to: allocateChunk())
         chunkCount += 1
+    }
+
+    /// Elements begin where cache lines do: one of two lines lies in two and not in three.
+    private func allocateChunk() -> UnsafeMutablePointer<Element> {
+        let bytes = MemoryLayout<Element>.stride * Self.chunkSize
+        return UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: max(64, MemoryLayout<Element>.alignment))
+            .bindMemory(to: Element.self, capacity: Self.chunkSize)
     }
 
     @inline(__always)
@@ -77,5 +84,13 @@ struct Slab<Element: BitwiseCopyable>: ~Copyable {
     subscript(handle: Handle) -> Element {
         unsafeAddress { UnsafePointer(pointer(handle)) }
         nonmutating unsafeMutableAddress { pointer(handle) }
+    }
+
+    /// Fetches an element of up to two cache lines.
+    @inline(__always)
+    func prefetchElement(_ handle: Handle) {
+        let address = UnsafeRawPointer(pointer(handle))
+        prefetch(address)
+        if MemoryLayout<Element>.stride > 64 { prefetch(address + 64) }
     }
 }

@@ -331,6 +331,8 @@ final class ClientHandler: ChannelInboundHandler {
         let maximum = loop.limits.maximumFrameBytes
         guard !awaitsSession || hasSession() else { return 0 }
         var turnStart = loop.output.clientBytes.count
+        // Frames that the core has looked ahead at.
+        var fetched = 0
         while pauses.isEmpty, bytes.count - offset >= 4 {
             if state != .frames {
                 guard state == .firstWord || state == .traceMask, takeFirstWord(bytes) else { break }
@@ -345,6 +347,10 @@ final class ClientHandler: ChannelInboundHandler {
             let frame = UnsafeRawBufferPointer(rebasing: bytes[(offset + 4)..<(offset + 4 + length)])
             guard isFirstFrame || loop.mayTake(frame, from: self) else { break }
             isLargeFrameCounted = false
+            if fetched == 0, bytes.count - offset > 4 + length {
+                fetched = loop.core.fetchAhead(frames: UnsafeRawBufferPointer(rebasing: bytes[offset...]))
+            }
+            fetched = max(fetched - 1, 0)
             offset += 4 + length
             loop.receive(frame, from: self)
             if isFirstFrame {

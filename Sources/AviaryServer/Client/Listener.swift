@@ -59,8 +59,7 @@ final class ClientListener: Sendable {
 
     private func bootstrap(_ place: String) -> ServerBootstrap {
         let loop = loop
-        let limits = loop.limits
-        let bootstrap = ServerBootstrap(group: group)
+        return ServerBootstrap(group: group)
             // Few at a time: who is served already waits while a flood of connections is taken in.
             .serverChannelOption(.maxMessagesPerRead, value: 4)
             .serverChannelInitializer { channel in
@@ -69,31 +68,39 @@ final class ClientListener: Sendable {
                     try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            // One buffer of requests, then the next connection has its turn.
-            .childChannelOption(.maxMessagesPerRead, value: 1)
-            .childChannelOption(.allowRemoteHalfClosure, value: true)
-            .childChannelOption(
-                .writeBufferWaterMark,
-                value: .init(low: limits.resumeUnsentBytes, high: limits.pauseUnsentBytes)
-            )
-            // A connection keeps its buffer while it is idle: small ones, for the many that say little. The largest
-            // takes sixteen writes of a kilobyte at once.
-            .childChannelOption(
-                .recvAllocator,
-                value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 64, maximum: 1 << 15)
-            )
             .childChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    try ClientListener.configure(channel, loop)
                     guard let peer = channel.remoteAddress.flatMap({ Peer($0) }), loop.admit(peer) else {
                         throw ConnectionRefused()
                     }
                     try channel.pipeline.syncOperations.addHandler(ClientHandler(loop: loop, peer: peer))
                 }
             }
+    }
+
+    /// Sets the options of an accepted connection. As child options of the bootstrap each would be a future and a search
+    /// for its type, together a tenth of what a connection costs.
+    private static func configure(_ channel: any Channel, _ loop: ServerLoop) throws {
+        guard let options = channel.syncOptions else { return }
+        try options.setOption(.tcpOption(.tcp_nodelay), value: 1)
         // A call for every connection, and off is how the system gives them.
-        guard loop.configuration.clients.sendsTCPKeepAlive else { return bootstrap }
-        return bootstrap.childChannelOption(.socketOption(.so_keepalive), value: 1)
+        if loop.configuration.clients.sendsTCPKeepAlive {
+            try options.setOption(.socketOption(.so_keepalive), value: 1)
+        }
+        // One buffer of requests, then the next connection has its turn.
+        try options.setOption(.maxMessagesPerRead, value: 1)
+        try options.setOption(.allowRemoteHalfClosure, value: true)
+        try options.setOption(
+            .writeBufferWaterMark,
+            value: .init(low: loop.limits.resumeUnsentBytes, high: loop.limits.pauseUnsentBytes)
+        )
+        // A connection keeps its buffer while it is idle: small ones, for the many that say little. The largest takes
+        // sixteen writes of a kilobyte at once.
+        try options.setOption(
+            .recvAllocator,
+            value: AdaptiveRecvByteBufferAllocator(minimum: 64, initial: 64, maximum: 1 << 15)
+        )
     }
 
     /// Lets the accepting channel close what it accepted.

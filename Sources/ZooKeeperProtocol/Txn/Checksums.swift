@@ -1,4 +1,4 @@
-internal import CChecksum
+internal import CInstructions
 
 /// CRC-32 (IEEE, reflected 0xEDB88320), as `java.util.zip.CRC32` computes it: by carry-less multiplication where the
 /// processor has that, else by tables, sixteen bytes a step.

@@ -62,11 +62,23 @@ struct HostileFrameTests {
             if attackers.count < 3 || random.oneIn(30) { return connect() }
             let id = random.pick(attackers)
             let before = harness.inbox[id]?.count ?? 0
-            harness.send(frame(), on: id)
+            let frame = frame()
+            lookAhead(at: frame)
+            harness.send(frame, on: id)
             // What one frame of some kilobytes can ask for.
             let answer = harness.inbox[id]?.dropFirst(before).reduce(0) { $0 + $1.count } ?? 0
             #expect(answer < 8 << 20)
             if random.oneIn(10) { harness.inbox[id] = [] }
+        }
+
+        /// As a shell has it done with what it has read: frames back to back, the last cut short, a length not true.
+        private mutating func lookAhead(at frame: [UInt8]) {
+            var writer = JuteWriter()
+            for _ in 0..<random.below(20) { writer.buffer(random.pick(RecordedFrames.sent.requests)) }
+            writer.buffer(frame)
+            if random.oneIn(4) { writer.int32(Int32(truncatingIfNeeded: random.next())) }
+            let stream = [UInt8](writer.copy().dropLast(random.below(8)))
+            #expect((1...16).contains(stream.withUnsafeBytes { harness.core.fetchAhead(frames: $0) }))
         }
 
         private mutating func connect() {
