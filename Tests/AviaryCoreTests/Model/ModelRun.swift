@@ -207,7 +207,9 @@ final class ModelRun {
         var newSession: Int64?
         if session == 0, log.count > before {
             let id = try txn(before).header.session.rawValue
-            if let lastSession, id != lastSession + 1, !subject.isEnsemble { throw Difference("session \(id) follows \(lastSession)") }
+            if let lastSession, id != lastSession + 1, !subject.isEnsemble {
+                throw Difference("session \(id) follows \(lastSession)")
+            }
             lastSession = id
             newSession = id
         }
