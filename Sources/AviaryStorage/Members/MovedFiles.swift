@@ -3,7 +3,8 @@
 /// Inside of the directory, and not beside it: there it is the same file system for certain. Apache's servers look past
 /// folders.
 enum MovedFiles {
-    /// Moves files that are there, in order. May be interrupted and begun again with those that are left.
+    /// Moves files that are there, in order. May be interrupted and begun again with those that are left: when it returns,
+    /// all of them are stable in the folder.
     ///
     /// - Parameter folder: made if it is missing. What has the same name in it is replaced.
     static func move<D: Disk>(
@@ -12,9 +13,9 @@ enum MovedFiles {
         to folder: String,
         on disk: D
     ) throws(DiskError) {
-        guard !names.isEmpty else { return }
         let path = FileNames.join(directory, folder)
         if try disk.entry(at: path) == nil {
+            guard !names.isEmpty else { return }
             try disk.makeDirectory(path)
             try disk.sync(directory: directory)
         }

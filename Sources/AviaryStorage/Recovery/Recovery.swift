@@ -371,6 +371,9 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         let file: D.File
         do {
             file = try disk.open(FileNames.join(directories.logs, log.name), .update)
+            // A cut whose sync failed reads as if it had been made, and is gone with the power. The same size once more would
+            // be no change; another one in between is.
+            if options.forcesSync, try file.size() == log.end { try file.truncate(to: log.end + 1) }
             if try file.size() > log.end { try file.truncate(to: log.end) }
         } catch {
             throw .disk(error)

@@ -70,6 +70,15 @@ struct History {
         lastZxid = Zxid(epoch << 32)
     }
 
+    /// The same up to a transaction, and nothing behind it.
+    func cut(after zxid: Zxid) -> History {
+        var history = self
+        history.records.removeAll { $0.zxid > zxid }
+        history.lastZxid = zxid
+        history.tree = tree(at: zxid)
+        return history
+    }
+
     func records(_ range: ClosedRange<Int64>) -> [Record] {
         records.filter { range.contains($0.zxid.rawValue) }
     }
