@@ -183,11 +183,13 @@ package struct History: ~Copyable {
         appliedEnd = base
     }
 
-    /// Forgets the oldest ones above the bound, none that the log or the tree has not been given.
+    /// Forgets the oldest ones above the bound, none that the tree has not been given or that the disk may still lose:
+    /// what is not here must be in the log, for learners to be sent from there.
     ///
     /// To be called only when nobody is about to read what an `Output` names.
-    mutating func forget() {
-        let limit = min(loggedEnd, appliedEnd)
+    mutating func forget(stored: Zxid) {
+        guard bytes > bound.bytes else { return }
+        let limit = min(loggedEnd, appliedEnd, position(after: stored) ?? start)
         while start < limit, bytes > bound.bytes, count > bound.count || bytes > 2 * bound.bytes {
             floor = entries[forgotten].zxid
             bytes -= entries[forgotten].size

@@ -91,7 +91,7 @@ package struct Peer: ~Copyable {
     mutating func begin(at now: Now, _ output: borrowing ZabOutput) {
         time = max(time, now.monotonicMicroseconds)
         // Nobody holds a zxid whose bytes would be missed.
-        if !output.namesHistory { state.history.forget() }
+        if !output.namesHistory { state.history.forget(stored: state.durable.storedZxid) }
     }
 
     package mutating func start(at now: Now, into output: inout ZabOutput) {

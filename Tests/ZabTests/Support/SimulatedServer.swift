@@ -55,6 +55,11 @@ final class SimulatedServer {
         self.options = options
     }
 
+    /// By who opened them, and when.
+    var orderedLinks: [SimulatedLink] {
+        links.values.sorted { ($0.ends[0].server, $0.ends[0].link) < ($1.ends[0].server, $1.ends[0].link) }
+    }
+
     var isUp: Bool { peer != nil }
     var role: Role { peer?.role ?? .looking }
     var lastLogged: Zxid { log.last?.zxid ?? logStart }

@@ -38,6 +38,8 @@ final class Simulation {
     private(set) var lastNotifications: [[ServerID]: Notification] = [:]
     /// What leaves servers, for tests that look at it.
     var trace: ((ServerID, QuorumPacketType, Zxid, ServerID) -> Void)?
+    var noteTrace: ((ServerID, ZabNote) -> Void)?
+    var callTrace: ((ServerID, String) -> Void)?
 
     init(seed: UInt64, voters: Int, observers: Int = 0) throws {
         random = SplitMix64(seed: seed)
@@ -163,6 +165,7 @@ final class Simulation {
     /// Stops a server without warning. Of what its disk was at work on, a part may have been done.
     func crash(_ server: SimulatedServer) {
         guard server.isUp else { return }
+        callTrace?(server.id, "crash")
         server.peer = nil
         server.incarnation += 1
         server.isServing = false
@@ -174,7 +177,7 @@ final class Simulation {
         server.isDiskStopped = false
         server.output.reset()
         asked[server.id] = nil
-        for link in server.links.values.sorted(by: { $0.ends[0].link < $1.ends[0].link }) { breakLink(link) }
+        for link in server.orderedLinks { breakLink(link) }
         server.links.removeAll()
         for other in servers where other.id != server.id && other.isUp {
             events.push(.electionLink(server.id, at: other.id, isUp: false), at: time + delay())
@@ -193,7 +196,7 @@ final class Simulation {
         cuts.insert(pair(one, other))
         guard !isSilent else { return }
         reportElectionLink(one, other, isUp: false)
-        for link in server(one).links.values.sorted(by: { $0.ends[0].link < $1.ends[0].link })
+        for link in server(one).orderedLinks
         where link.ends.contains(where: { $0.server == other }) {
             breakLink(link)
         }
@@ -297,6 +300,11 @@ final class Simulation {
     private func carryOut(_ server: SimulatedServer) {
         // Reading what an upcall names may not wait; everything else is copied before the output is used again.
         let output = server.output.take()
+        if let noteTrace { for note in output.notes { noteTrace(server.id, note) } }
+        if let callTrace {
+            for order in output.storage { callTrace(server.id, "\(order)") }
+            for call in output.upcalls { callTrace(server.id, "\(call)") }
+        }
         for upcall in output.upcalls { carryOut(upcall, server) }
         for order in output.storage { carryOut(order, server) }
         for (to, notification) in output.notifications {
@@ -493,6 +501,7 @@ extension ZabOutput {
         var links: [LinkAction]
         var storage: [ZabStorageOrder]
         var upcalls: [Upcall]
+        var notes: [ZabNote]
     }
 
     mutating func take() -> Taken {
@@ -501,7 +510,8 @@ extension ZabOutput {
             bytes: linkBytes.copy(),
             links: links,
             storage: storage,
-            upcalls: upcalls
+            upcalls: upcalls,
+            notes: notes
         )
         reset()
         return taken
