@@ -149,6 +149,7 @@ extension ServerCore {
         txn.write(to: &output.logBytes)
         output.log.append(LogRecord(zxid: zxid, range: start..<output.logBytes.count))
         if snapshotTrigger.count(bytes: output.logBytes.count - start, random: &random) { output.isSnapshotDue = true }
+        if !isStandalone { statistics.proposed(bytes: output.logBytes.count - start) }
         inFlight.append(
             InFlight(
                 txn: txn,

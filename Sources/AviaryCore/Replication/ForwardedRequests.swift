@@ -139,7 +139,7 @@ extension ServerCore {
         into output: inout Output
     ) {
         guard role == .leader else { return }
-        if let session = sessions[id], !session.isLocal {
+        if let session = sessions[id], !session.isLocal || session.isUpgrading {
             session.owner = .learner(learner)
             if !session.isClosing {
                 sessions.reattach(session, timeoutMilliseconds: timeoutMilliseconds, at: now.monotonicMilliseconds)
@@ -172,6 +172,7 @@ struct ForwardedIdentities: ~Copyable {
     mutating func identities(_ list: [Identity]) -> Identities {
         if let identities = known[list] { return identities }
         let identities = Identities(forwarded: list)
+        guard list.count <= 8 else { return identities }
         if known.count >= 1000 { known.removeAll() }
         known[list] = identities
         return identities

@@ -25,7 +25,9 @@ struct ForwardedWrite {
         case .error: return true
         case .createSession: return operation == .createSession
         case .closeSession: return operation == .closeSession
-        case .create: return [.create, .create2, .createContainer, .createTTL].contains(operation)
+        case .create:
+            return operation == .create || operation == .create2 || operation == .createContainer
+                || operation == .createTTL
         case .delete: return operation == .delete
         case .setData(_, _, _, let isReconfig): return operation == (isReconfig ? .reconfig : .setData)
         case .setACL: return operation == .setACL
@@ -156,6 +158,8 @@ extension ServerCore {
             partTargets: []
         )
         reply(to: connection, entry, applied, at: now, into: &output)
+        // The leader does not want it.
+        if write.operation == .createSession, !session.isCreated { _ = sessions.remove(session.id) }
         // The leader knows no such session: its client has to find that out, by coming again.
         if case .refused(.sessionExpired) = applied, !session.isLocal { close(connection.id, into: &output) }
         guard connection.phase != .closed else { return }

@@ -110,8 +110,8 @@ extension ServerCore {
                 wait(waiting, connection)
                 continue
             }
-            // Behind its closeSession.
-            guard connection.phase == .attached, let session = connection.session, !session.isClosing else { continue }
+            // Behind the end of the session nothing is carried out; nor may what is behind that be answered.
+            guard connection.phase == .attached, let session = connection.session, !session.isClosing else { return }
             frame.withUnsafeBytes { frame in
                 let xid = Int32(bigEndian: frame.loadUnaligned(as: Int32.self))
                 let type = Int32(bigEndian: frame.loadUnaligned(fromByteOffset: 4, as: Int32.self))

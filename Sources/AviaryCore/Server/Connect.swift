@@ -93,7 +93,9 @@ extension ServerCore {
     /// The next id that no session has.
     mutating func takeSessionID() -> SessionID {
         var id = SessionID(nextSessionID)
-        while sessions[id] != nil || id == .none { id = SessionID(id.rawValue &+ 1) }
+        while sessions[id] != nil || id == .none || id.rawValue == NodeKind.containerOwner {
+            id = SessionID(id.rawValue &+ 1)
+        }
         nextSessionID = id.rawValue &+ 1
         return id
     }

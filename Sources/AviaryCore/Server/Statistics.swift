@@ -87,6 +87,12 @@ package struct ServerStatistics: Sendable {
     package var outstandingChangesRemoved = 0
     package var commits = 0
 
+    /// Of a leader: bytes of its transactions. −1 when there was none yet.
+    package private(set) var lastProposalBytes = -1
+    package private(set) var minProposalBytes = -1
+    package private(set) var maxProposalBytes = -1
+    package private(set) var proposals = 0
+
     /// Watches that one event fired.
     package var nodeCreatedWatches = Summary()
     package var nodeDeletedWatches = Summary()
@@ -94,6 +100,13 @@ package struct ServerStatistics: Sendable {
     package var nodeChildrenWatches = Summary()
 
     package init() {}
+
+    mutating func proposed(bytes: Int) {
+        proposals += 1
+        lastProposalBytes = bytes
+        if minProposalBytes < 0 || bytes < minProposalBytes { minProposalBytes = bytes }
+        if bytes > maxProposalBytes { maxProposalBytes = bytes }
+    }
 
     mutating func replied(bytes: Int) {
         packetsSent += 1

@@ -102,12 +102,25 @@ extension ServerCore {
 
     // MARK: Sessions and ephemerals
 
+    /// All that this server knows, its local ones too.
     package var sessionCount: Int { sessions.count }
+    package var localSessionCount: Int { sessions.localCount }
+    package var globalSessionCount: Int { sessions.count - sessions.localCount }
 
-    /// Sessions by the time at which they end unless heard of, ascending.
+    /// Ascending, each with its timeout: what a learner knows of the ensemble's sessions, whose ends are not its to tell.
+    package func forEachGlobalSession(_ body: (SessionID, _ timeoutMilliseconds: Int32) -> Void) {
+        for session in sessions.sessions.values.sorted(by: { $0.id.rawValue < $1.id.rawValue }) where !session.isLocal {
+            body(session.id, session.timeoutMilliseconds)
+        }
+    }
+
+    /// Syncs of clients and learners that wait for a quorum, or for what was in flight.
+    package var pendingSyncCount: Int { obligations.syncs.count }
+
+    /// Sessions that this server ends by the time at which it does unless it hears of them, ascending.
     package func forEachSessionBucket(_ body: (_ deadlineMicroseconds: Int64, [SessionID]) -> Void) {
         var byDeadline: [Int64: [SessionID]] = [:]
-        for session in sessions.sessions.values {
+        for session in sessions.sessions.values where endsSessions || session.isLocal {
             byDeadline[session.deadlineMilliseconds, default: []].append(session.id)
         }
         for deadline in byDeadline.keys.sorted() {

@@ -8,6 +8,14 @@ enum FourLetterWord: String, CaseIterable {
     /// The word and, behind it, the eight bytes that `stmk` takes.
     static let traceMaskBytes = 12
 
+    /// Whether it says nothing of the tree and the clients.
+    var isAnsweredWithoutService: Bool {
+        switch self {
+        case .ruok, .gtmk, .stmk, .envi, .isro: true
+        case .conf, .cons, .crst, .dirs, .dump, .hash, .mntr, .srst, .srvr, .stat, .wchc, .wchp, .wchs: false
+        }
+    }
+
     init?(_ bytes: UInt32) {
         // All are lower case letters: no other length of a frame has to be looked up.
         guard bytes & 0xe0e0_e0e0 == 0x6060_6060 else { return nil }
@@ -33,9 +41,14 @@ extension ServerLoop {
             return Array("\(word.rawValue) is not executed because it is not in the whitelist.\n".utf8)
         }
         var text = StatusText()
+        if core.role == .looking, !word.isAnsweredWithoutService {
+            text.add("This ZooKeeper instance is not currently serving requests")
+            if word != .hash { text.line() }
+            return text.bytes
+        }
         switch word {
         case .ruok: text.add("imok")
-        case .isro: text.add("rw")
+        case .isro: text.add(core.role == .looking ? "null" : core.role == .readOnly ? "ro" : "rw")
         case .srvr: addServerStatus(to: &text, listsClients: false)
         case .stat: addServerStatus(to: &text, listsClients: true)
         case .srst:

@@ -6,6 +6,7 @@ internal import ZooKeeperProtocol
 extension ServerLoop {
     func addServerStatus(to text: inout StatusText, listsClients: Bool) {
         text.line("Zookeeper version: \(BuildInfo.zooKeeperVersion)")
+        if core.role == .readOnly { text.line("READ-ONLY mode; serving only read-only clients") }
         if listsClients {
             text.line("Clients:")
             core.forEachConnection { id, status in
@@ -21,8 +22,12 @@ extension ServerLoop {
         text.line("Connections: \(core.connectionCount)")
         text.line("Outstanding: \(core.outstandingRequests)")
         text.line("Zxid: \(core.lastProcessedZxid)")
-        text.line("Mode: standalone")
+        text.line("Mode: \(core.role.modeName ?? "looking")")
         text.line("Node count: \(core.nodeCount)")
+        if core.role == .leader {
+            let sizes = [statistics.lastProposalBytes, statistics.minProposalBytes, statistics.maxProposalBytes]
+            text.line("Proposal sizes last/min/max: \(sizes.map { "\($0)" }.joined(separator: "/"))")
+        }
     }
 
     func addConnections(to text: inout StatusText) {
@@ -51,13 +56,7 @@ extension ServerLoop {
 
     func addDump(to text: inout StatusText) {
         text.line("SessionTracker dump:")
-        var buckets: [(deadline: Int64, sessions: [SessionID])] = []
-        core.forEachSessionBucket { buckets.append(($0, $1)) }
-        text.line("Session Sets (\(buckets.count))/(\(core.sessionCount)):")
-        for bucket in buckets {
-            text.line("\(bucket.sessions.count) expire at \(date(of: bucket.deadline)):")
-            for session in bucket.sessions { text.line("\t\(session)") }
-        }
+        addSessions(to: &text)
 
         text.line("ephemeral nodes dump:")
         var owners: [(session: SessionID, paths: [[UInt8]])] = []
@@ -79,6 +78,27 @@ extension ServerLoop {
                 text.line("\tip: /\(Peer.join(peer.text, peer.port)) sessionId: \(core.session(of: id))")
             }
         }
+    }
+
+    private func addSessions(to text: inout StatusText) {
+        var buckets: [(deadline: Int64, sessions: [SessionID])] = []
+        core.forEachSessionBucket { buckets.append(($0, $1)) }
+        let count = buckets.reduce(0) { $0 + $1.sessions.count }
+        let sets = "Session Sets (\(buckets.count))/(\(count)):"
+        switch core.role {
+        case .standalone, .leader, .looking:
+            text.line(sets)
+        case .learner, .readOnly:
+            // When the ensemble's sessions end is the leader's to say.
+            if core.localSessionCount > 0 { text.line("Local " + sets) }
+        }
+        for bucket in buckets {
+            text.line("\(bucket.sessions.count) expire at \(date(of: bucket.deadline)):")
+            for session in bucket.sessions { text.line("\t\(session)") }
+        }
+        guard case .learner = core.role else { return }
+        text.line("Global Sessions(\(core.globalSessionCount)):")
+        core.forEachGlobalSession { text.line("\($0)\t\($1)ms") }
     }
 
     func addDigests(to text: inout StatusText) {

@@ -19,13 +19,14 @@ extension ServerLoop {
     private func addGauges(to text: inout StatusText) {
         let statistics = core.statistics
         text.metric("version", BuildInfo.zooKeeperVersion)
-        text.metric("server_state", "standalone")
+        text.metric("server_state", core.role.modeName ?? "looking")
+        addRole(to: &text)
         text.metric("ephemerals_count", core.ephemeralCount)
         text.metric("num_alive_connections", core.connectionCount)
         text.metric("avg_latency", JavaNumber.rounded(statistics.latency.average))
         text.metric("outstanding_requests", core.outstandingRequests)
         text.metric("znode_count", core.nodeCount)
-        text.metric("global_sessions", core.sessionCount)
+        text.metric("global_sessions", core.globalSessionCount)
         text.metric("last_client_response_size", statistics.lastResponseBytes)
         text.metric("packets_sent", statistics.packetsSent)
         text.metric("packets_received", statistics.packetsReceived)
@@ -37,11 +38,29 @@ extension ServerLoop {
         text.metric("max_file_descriptor_count", ProcessFacts.maximumDescriptors())
         text.metric("approximate_data_size", core.approximateDataSize)
         text.metric("open_file_descriptor_count", ProcessFacts.openDescriptors())
-        text.metric("local_sessions", 0)
+        text.metric("local_sessions", core.localSessionCount)
         text.metric("uptime", (now.monotonicMicroseconds - startedMicroseconds) / 1000)
         text.metric("max_latency", statistics.latency.max)
         text.metric("outstanding_tls_handshake", 0)
         text.metric("min_client_response_size", statistics.minResponseBytes)
+    }
+
+    /// What a member says besides; who follows it is known elsewhere.
+    private func addRole(to text: inout StatusText) {
+        let statistics = core.statistics
+        switch core.role {
+        case .standalone, .looking, .readOnly:
+            break
+        case .learner(let isObserver):
+            text.metric("peer_state", isObserver ? "observing - broadcast" : "following - broadcast")
+        case .leader:
+            text.metric("peer_state", "leading - broadcast")
+            text.metric("pending_syncs", core.pendingSyncCount)
+            text.metric("proposal_count", statistics.proposals)
+            text.metric("last_proposal_size", statistics.lastProposalBytes)
+            text.metric("min_proposal_size", statistics.minProposalBytes)
+            text.metric("max_proposal_size", statistics.maxProposalBytes)
+        }
     }
 
     private func addQuotas(to text: inout StatusText) {

@@ -84,7 +84,10 @@ final class Ensemble {
     }
 
     /// Another leader, with all that was committed; who missed some of it gets it now.
-    func elect(_ index: Int, epoch: Int64? = nil) {
+    ///
+    /// - Parameter keeping: how many proposals of the last leader its log had, and are committed by this one.
+    func elect(_ index: Int, epoch: Int64? = nil, keeping: Int = 0) {
+        committed += proposals.prefix(keeping)
         stop()
         leaderIndex = index
         self.epoch = epoch ?? self.epoch + 1
