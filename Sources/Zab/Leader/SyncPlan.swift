@@ -14,6 +14,8 @@ enum SyncPlan: Equatable, Sendable {
     ///   - peer: where the learner's log ends.
     ///   - end: the last transaction that counts as committed for a learner.
     static func plan(peer: Zxid, end: Zxid, history: borrowing History) -> SyncPlan {
+        // Whoever has nothing at all gets a snapshot: a log alone says too little about what a server starts from.
+        if peer == .zero, end != .zero { return .snapshot }
         guard let position = history.position(after: peer) else { return .readLog }
         guard let endPosition = history.position(after: end) else { return .snapshot }
         if peer == end { return .diff(from: endPosition) }

@@ -118,7 +118,7 @@ extension Leader {
             for record in records { send(record, index, into: &output) }
             continueReading(link, isAtEnd: records.isEmpty, state: state, at: time, into: &output)
         case (.readingLog, .impossible):
-            if links[index].isFirstRead {
+            if links[index].isFirstRead, links[index].lastZxid != .zero {
                 requestSnapshot(index, into: &output)
             } else {
                 drop(link, "the log behind \(links[index].readThrough) cannot be read", into: &output)
@@ -127,7 +127,11 @@ extension Leader {
             links[index].readThrough = zxid
             continueReading(link, isAtEnd: false, state: state, at: time, into: &output)
         case (.receivingSnapshot, .impossible):
-            drop(link, "there is no snapshot to send", level: .error, into: &output)
+            // An ensemble so young that nobody has written one: then the log reaches back to the beginning.
+            guard links[index].lastZxid == .zero else {
+                return drop(link, "there is no snapshot to send", level: .error, into: &output)
+            }
+            requestRecords(index, isFirst: true, state: state, into: &output)
         default:
             drop(link, "the disk's answer does not fit \(links[index].phase)", level: .error, into: &output)
         }

@@ -376,6 +376,11 @@ final class Simulation {
         let id = link.ends[index].link
         switch request {
         case .snapshot:
+            guard server.snapshotZxid != .zero else {
+                return schedule(after: delay()) { [self] in
+                    input(server) { $0.historyRead(id, .impossible, at: self.now, into: &$1) }
+                }
+            }
             snapshotsTaken += 1
             let zxid = server.snapshotZxid
             let records = server.log.filter { $0.zxid <= zxid }
