@@ -1,5 +1,6 @@
 import AviarySimulation
 import AviaryStorage
+import Synchronization
 import Testing
 import ZooKeeperProtocol
 
@@ -205,6 +206,53 @@ struct LogCutTests {
         }
     }
 
+    @Test("H9: a phantom does not outlive the record of it, even where no other snapshot is left")
+    func phantomWithoutRecord() throws {
+        for powerCut in 0... {
+            let disk = SimulatedDisk.empty(seed: UInt64(powerCut + 1))
+            disk.installLog("log.100000001", Array(Self.history.records[..<8]))
+            // Named in front of the cut, and holding what is behind it.
+            try disk.writeSnapshot(Self.history.tree(at: Self.zxid(6)), zxid: Self.zxid(3))
+            disk.cutPower(after: powerCut)
+            _ = try? cut(disk, after: Self.zxid(4))
+            let isDone = disk.hasPower
+            disk.restart(.everythingUnsynced)
+            var tree = NaiveTree()
+            if case .loaded(let state) = try disk.memberRecovery.run(into: &tree), state.report.lastZxid < Self.zxid(6)
+            {
+                #expect(tree.nodes["/n100000006"] == nil, "cut \(powerCut)")
+            }
+            if isDone { break }
+        }
+    }
+
+    @Test("H11: a cut whose last sync failed is made once more by the start, and outlives the power")
+    func failedSync() throws {
+        let disk = try Self.disk()
+        try disk.epochs.store(accepted: Epoch(3))
+        let place = Self.zxid(5)
+        let syncs = Counter()
+        disk.setFault { operation in
+            guard operation.kind == .sync, operation.path.contains("/log.") else { return nil }
+            return syncs.next() == 2 ? .refuse(.inputOutput) : nil
+        }
+        #expect(throws: StorageError.self) { try cut(disk, after: place) }
+        // The process is started again, and the system's memory says that the log is cut.
+        disk.restart(.processOnly)
+        var tree = NaiveTree()
+        #expect(try disk.startMember(into: &tree).report.lastZxid == place)
+        var next = History(after: place)
+        next.beginEpoch(3)
+        next.createSession(0x55)
+        var worker = try disk.worker(after: place)
+        var driver = TestDriver()
+        try worker.perform([.append(next.records), .storeCurrent(Epoch(3))], &driver)
+        disk.restart(.everythingUnsynced)
+        #expect(try disk.startMember(into: &tree).report.lastZxid == next.lastZxid)
+        #expect(tree.nodes["/n100000006"] == nil)
+        #expect(tree.sessions[0x55] != nil)
+    }
+
     @Test("A record that is damaged in front of the place is no reason to cut there")
     func damaged() throws {
         let disk = try Self.disk()
@@ -250,6 +298,18 @@ struct LogCutTests {
                 if driver.story.contains("current 3") { #expect(last == Zxid(0x3_0000_0002)) }
                 if isDone { break }
             }
+        }
+    }
+}
+
+/// Counts calls from any thread.
+private final class Counter: Sendable {
+    private let count = Mutex(0)
+
+    func next() -> Int {
+        count.withLock { count in
+            count += 1
+            return count
         }
     }
 }

@@ -160,6 +160,13 @@ struct SnapshotInstallTests {
                 #expect(!driver.story.contains { $0.hasPrefix("installed") })
             }
             if driver.story.contains("current 3") { #expect(last == Self.later.lastZxid) }
+            // What the start has put in order lasts.
+            disk.restart(.everythingUnsynced)
+            #expect(try disk.startMember(into: &tree).report.lastZxid == last)
+            if last.epoch == Epoch(3) {
+                #expect(!disk.names().contains { $0.hasPrefix("log.1") || $0.hasPrefix("log.2") }, "cut \(powerCut)")
+                #expect(!disk.names().contains { $0.hasPrefix("snapshot.1") }, "cut \(powerCut)")
+            }
             if isDone { break }
         }
     }

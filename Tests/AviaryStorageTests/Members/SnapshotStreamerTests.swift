@@ -1,5 +1,6 @@
 import AviarySimulation
 import AviaryStorage
+import Synchronization
 import Testing
 import ZooKeeperProtocol
 
@@ -195,8 +196,10 @@ struct SnapshotStreamerTests {
     }
 }
 
-private final class Reads: @unchecked Sendable {
-    private(set) var count = 0
+private final class Reads: Sendable {
+    private let reads = Mutex(0)
 
-    func add() { count += 1 }
+    var count: Int { reads.withLock { $0 } }
+
+    func add() { reads.withLock { $0 += 1 } }
 }
