@@ -22,39 +22,57 @@ struct HostileFrameTests {
         try attack.run(frames: 1500)
     }
 
+    @Test("At a member of an ensemble", arguments: 0..<rounds, [0, 1])
+    func member(seed: Int, index: Int) throws {
+        var attack = Attack(seed: UInt64(seed) + 2_000_000, member: index)
+        try attack.run(frames: 1000)
+    }
+
     /// One server under attack, with one honest client that looks on.
     private struct Attack {
         let harness: CoreHarness
+        /// That the server is a member of.
+        private let ensemble: Ensemble?
         let honest: Client
         var random: ModelRandom
         var mutates = true
         private var attackers: [ConnectionID] = []
 
-        init(seed: UInt64) {
+        /// - Parameter member: of an ensemble, the leader or another one; nil is a server alone.
+        init(seed: UInt64, member: Int? = nil) {
             random = ModelRandom(seed: seed)
             let isOpen = random.oneIn(2)
             let enforces = random.oneIn(2)
-            harness = CoreHarness {
+            let local = random.oneIn(3)
+            let configure: (inout CoreOptions) -> Void = {
                 $0.extendedTypes = isOpen
                 $0.enforceQuota = enforces
                 $0.skipACL = isOpen
                 $0.maxReplyBytes = 4 << 20
                 $0.maxBufferBytes = 2 << 20
                 $0.containerCheckIntervalMilliseconds = 500
+                $0.localSessionsEnabled = local
+                $0.localSessionsUpgradingEnabled = enforces
             }
+            let ensemble = member.map { _ in Ensemble(configure) }
+            self.ensemble = ensemble
+            harness = member.flatMap { ensemble?.members[$0] } ?? CoreHarness(configure)
             honest = harness.connect(timeout: 20_000)
             honest.create("/honest", "mine", acl: [ACL(31, "ip", "127.0.0.1")])
         }
 
         mutating func run(frames: Int) throws {
             for round in 0..<frames {
-                if random.oneIn(60) { harness.isDiskHeld.toggle() }
+                if random.oneIn(60) {
+                    harness.isDiskHeld.toggle()
+                    ensemble?.commitsAreHeld.toggle()
+                }
                 if random.oneIn(100) { harness.advance(milliseconds: Int64(random.below(3000))) }
                 try attack()
                 if round % 50 == 0 { try look() }
             }
             try look()
-            try replay()
+            if let ensemble { ensemble.expectEqual() } else { try replay() }
         }
 
         private mutating func attack() throws {
@@ -117,6 +135,8 @@ struct HostileFrameTests {
         /// The honest client is served as if nothing were.
         private mutating func look() throws {
             harness.releaseDisk()
+            ensemble?.commitsAreHeld = false
+            ensemble?.settle()
             honest.post(.ping, xid: -2)
             #expect(honest.next()?.xid == -2)
             #expect(honest.read(.getData, "/honest").string == "mine")

@@ -172,6 +172,47 @@ struct ForwardedRequestTests {
         ensemble.expectEqual()
     }
 
+    @Test("Noise from learners: every record can be read, and all members stay alike", arguments: 0..<8)
+    func noise(seed: Int) throws {
+        var random = ModelRandom(seed: UInt64(seed))
+        let ensemble = Ensemble {
+            $0.localSessionsEnabled = seed % 2 == 0
+            $0.enforceQuota = seed % 3 == 0
+        }
+        let honest = ensemble.learners[0].connect(timeout: 20_000)
+        #expect(honest.create("/honest", acl: [ACL(31, "ip", "127.0.0.1")]).error == .ok)
+        let known = ensemble.members.map { $0.connect(timeout: 20_000).session } + [0, -1, 77, Int64.min]
+        let anybody: [[Identity]?] = [nil, [], [Identity(scheme: "ip", id: "10.0.0.1")], [Identity(scheme: "", id: "")]]
+        for round in 0..<1500 {
+            let frame = random.mutated(
+                random.pick(RecordedFrames.sent.requests),
+                others: RecordedFrames.sent.requests
+            )
+            var operation = random.pick(Array(ZooKeeperProtocol.Operation.allCases)).rawValue
+            if frame.count >= 8, random.oneIn(2) { operation = frame[4..<8].reduce(0) { $0 << 8 | Int32($1) } }
+            if random.oneIn(30) { operation = Int32(truncatingIfNeeded: random.next()) }
+            ensemble.forward(
+                from: random.below(3),
+                operation: operation,
+                cxid: Int32(truncatingIfNeeded: random.next()),
+                session: random.pick(known),
+                body: Array(frame.dropFirst(8)),
+                identities: random.pick(anybody)
+            )
+            if round % 100 == 0 {
+                ensemble.advance(milliseconds: 500)
+                #expect(honest.set("/honest", "x").error == .ok)
+            }
+        }
+        for (_, payload) in ensemble.committed {
+            let txn = try payload.withUnsafeBytes { try Txn(payload: $0) }
+            var writer = JuteWriter()
+            txn.write(to: &writer)
+            #expect(writer.copy() == payload)
+        }
+        ensemble.expectEqual()
+    }
+
     @Test("A learner that is gone is owed nothing")
     func gone() {
         let ensemble = Ensemble()
