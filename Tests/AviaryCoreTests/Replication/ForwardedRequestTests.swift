@@ -182,7 +182,9 @@ struct ForwardedRequestTests {
         let honest = ensemble.learners[0].connect(timeout: 20_000)
         #expect(honest.create("/honest", acl: [ACL(31, "ip", "127.0.0.1")]).error == .ok)
         let known = ensemble.members.map { $0.connect(timeout: 20_000).session } + [0, -1, 77, Int64.min]
-        let anybody: [[Identity]?] = [nil, [], [Identity(scheme: "ip", id: "10.0.0.1")], [Identity(scheme: "", id: "")]]
+        let anybody: [[Identity]?] = [
+            nil, [], [Identity(scheme: "ip", id: "10.0.0.1")], [Identity(scheme: "", id: "")],
+        ]
         for round in 0..<1500 {
             let frame = random.mutated(
                 random.pick(RecordedFrames.sent.requests),
