@@ -21,6 +21,7 @@ extension ServerCore {
         into output: inout Output
     ) {
         guard role == .leader else { return }
+        hear(of: id, from: learner, at: now)
         let known = Operation(rawValue: operation)
         if known == .sync { return oweSync(to: learner, into: &output) }
         guard let operation = known, operation.isWrite || operation == .check else {
@@ -114,6 +115,13 @@ extension ServerCore {
     }
 
     // MARK: Sessions
+
+    /// A session that asks for something lives. Its learner may be gone before its next PING could say so.
+    private mutating func hear(of id: SessionID, from learner: LearnerID, at now: Now) {
+        guard let session = sessions[id], !session.isLocal, !session.isClosing, isOwner(.learner(learner), of: session)
+        else { return }
+        sessions.touch(session, at: now.monotonicMilliseconds)
+    }
 
     /// A learner has heard of a session.
     package mutating func touch(

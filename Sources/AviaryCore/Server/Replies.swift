@@ -40,8 +40,9 @@ extension ServerCore {
         let header = entry.txn.header
         switch entry.operation {
         case .createSession:
-            // Only a leader refuses one.
-            if case .refused = applied { return refuseSession(connection, into: &output) }
+            // A leader whose disk is full makes none. That is no reason to tell a client that its session is over: it
+            // never was, and another attempt may go well.
+            if case .refused = applied { return close(connection.id, into: &output) }
             return finishConnect(connection, header, at: now, into: &output)
         case .error:
             // The server ended the session: there is nobody to answer, only a connection to close.

@@ -175,6 +175,26 @@ package struct HistorySource<D: Disk, Gzip: StreamCodec> {
         )
     }
 
+    /// The logs for a learner whose last transaction is `zxid`, unless a snapshot is the shorter way.
+    ///
+    /// A snapshot that is not ahead of the learner never is: the same logs would have to follow it. And it would take back,
+    /// for a while, what the learner has acknowledged.
+    ///
+    /// - Parameter snapshotSizeFactor: how large the logs may be, as a part of the newest snapshot; 0 is any size, and below
+    ///   0 logs are never read for this (docs/protocol/quorum-protocol.md section 2.3).
+    package func records(
+        forLearnerAt zxid: Zxid,
+        snapshotSizeFactor: Double
+    ) throws(HistoryUnavailable) -> HistoryReader<D> {
+        guard let newest = snapshots().first, newest.zxid > zxid else { return try records(after: zxid) }
+        guard snapshotSizeFactor >= 0 else { throw HistoryUnavailable("logs are not read for learners") }
+        let reader = try records(after: zxid)
+        guard snapshotSizeFactor > 0, Double(reader.fileBytes) > snapshotSizeFactor * Double(newest.size) else {
+            return reader
+        }
+        throw HistoryUnavailable("\(reader.fileBytes) bytes of logs, a snapshot has \(newest.size)")
+    }
+
     /// Bytes of the newest snapshot, to hold `HistoryReader.fileBytes` against; nil when there is none.
     package func newestSnapshotBytes() -> Int64? { snapshots().first?.size }
 

@@ -52,6 +52,8 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
     private var passesOverSnapshot = false
     /// Whether the note that this member has lost its memory is still there.
     private var hasLostMemory: Bool
+    /// What the snapshot that is being received is the state after.
+    private var incomingZxid = Zxid.zero
 
     /// Opens the log, with space reserved for the first records as far as there is any.
     ///
@@ -228,6 +230,7 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
         case .beginSnapshot(let zxid):
             installer.abandon()
             passesOverSnapshot = false
+            incomingZxid = zxid
             do throws(StorageError) {
                 try installer.begin(zxid) { driver.report(.warning(.cannotRemove($0))) }
             } catch {
@@ -258,6 +261,7 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
         // The log that is open is among what is moved away.
         do throws(StorageError) { try log.close(&driver) } catch { throw .fatal(error) }
         let last = log.durableZxid
+        if incomingZxid < last { try noteLoss(of: last) }
         do throws(InstallError) {
             let zxid = try installer.finish(digest: digest, lastProcessed: options.writesLastProcessed)
             do throws(StorageError) { try reopenLog(after: zxid) } catch { throw .fatal(error) }
@@ -268,6 +272,19 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
             throw error
         }
         log.reportSpace(&driver)
+    }
+
+    /// A leader may send a snapshot that is behind what this member has acknowledged, and the transactions between the two
+    /// after it. Until they are here again, and with them the epoch, this member must not vote with what it has.
+    private mutating func noteLoss(of last: Zxid) throws(InstallError) {
+        guard !hasLostMemory else { return }
+        let reason = "A leader's snapshot \(incomingZxid) takes the place of a history up to \(last).\n"
+        do throws(StorageError) {
+            try LostMemory(disk: disk, directory: directories.snapshots).note(reason)
+        } catch {
+            throw .fatal(error)
+        }
+        hasLostMemory = true
     }
 
     private mutating func reopenLog(after zxid: Zxid) throws(StorageError) {

@@ -230,6 +230,20 @@ struct ForwardedRequestTests {
         #expect(other.next()?.string == "/2")
     }
 
+    @Test("A session that asks for something lives, also when its learner is gone before the next PING")
+    func requestsAreHeardOf() {
+        let ensemble = Ensemble()
+        let client = ensemble.learners[0].connect(timeout: 6000)
+        ensemble.advance(milliseconds: 4000)
+        #expect(client.create("/a").error == .ok)
+        ensemble.advance(milliseconds: 4000)
+        client.post(.sync) { $0.string("/a") }
+        ensemble.advance(milliseconds: 4000)
+        #expect(ensemble.leader.core.sessionCount == 1)
+        ensemble.advance(milliseconds: 10_000)
+        #expect(ensemble.leader.core.sessionCount == 0)
+    }
+
     @Test("A leader whose log is full refuses what learners hand on, but ends sessions")
     func fullDisk() throws {
         let ensemble = Ensemble()
@@ -238,7 +252,9 @@ struct ForwardedRequestTests {
         leader.core.setLogRoom(.low, at: ensemble.now, into: &leader.output)
         leader.output.reset()
         #expect(client.create("/a").error == .systemError)
-        #expect(ensemble.learners[0].connect().isClosed)
+        let refused = ensemble.learners[0].connect()
+        // Told that its session is over, a client would give up for good.
+        #expect(refused.isClosed && refused.password.isEmpty, "closed without an answer")
         #expect(client.call(.closeSession).error == .ok)
     }
 }
