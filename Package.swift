@@ -108,7 +108,11 @@ let package = Package(
             dependencies: ["AviaryCore", "ZooKeeperProtocol", crypto],
             swiftSettings: settings
         ),
-        .testTarget(name: "AviarySimulationTests", dependencies: ["AviarySimulation"], swiftSettings: settings),
+        .testTarget(
+            name: "AviarySimulationTests",
+            dependencies: ["AviarySimulation", "ZooKeeperProtocol"],
+            swiftSettings: settings
+        ),
         .testTarget(
             name: "AviaryServerTests",
             dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix, logging],

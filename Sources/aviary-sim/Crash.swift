@@ -36,13 +36,17 @@ struct Crash: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let progress = Progress(total: seeds)
+        let progress = Progress<CrashPlace>(total: seeds)
         await withTaskGroup(of: Void.self) { group in
             for job in 0..<jobs {
                 group.addTask {
                     for number in stride(from: job, to: seeds, by: jobs) {
                         if progress.isOver { return }
-                        progress.finished(run(seed: first &+ UInt64(number)))
+                        let result = run(seed: first &+ UInt64(number))
+                        progress.finished(
+                            result.counts,
+                            violation: result.violation.map { "seed \(result.seed): \($0)" }
+                        )
                     }
                 }
             }

@@ -8,42 +8,44 @@ import Synchronization
 #endif
 
 /// Gathers what the seeds come to, and says how far they are.
-final class Progress: Sendable {
+final class Progress<Place>: Sendable
+where Place: CaseIterable & RawRepresentable & Hashable & Sendable, Place.RawValue == String {
     private let total: Int
     private let started = ContinuousClock.now
     private let state = Mutex(State())
 
     private struct State {
         var done = 0
-        var counts = CrashCounts()
-        var violations: [SeedResult] = []
+        var counts = PlaceCounts<Place>()
+        var violations = 0
         var lastLine = ContinuousClock.now
     }
 
     /// After as many violations the rest would only say the same.
-    private static let maximumViolations = 10
+    private static var maximumViolations: Int { 10 }
 
     init(total: Int) { self.total = total }
 
-    var isOver: Bool { state.withLock { $0.violations.count >= Progress.maximumViolations } }
+    var isOver: Bool { state.withLock { $0.violations >= Self.maximumViolations } }
 
-    func finished(_ result: SeedResult) {
+    /// - Parameter violation: what to say of a promise that was broken.
+    func finished(_ counts: PlaceCounts<Place>, violation: String?) {
         state.withLock { state in
             state.done += 1
-            state.counts.add(result.counts)
-            if let violation = result.violation {
-                say("seed \(result.seed): \(violation)")
-                state.violations.append(result)
+            state.counts.add(counts)
+            if let violation {
+                say(violation)
+                state.violations += 1
             }
             let now = ContinuousClock.now
             guard now - state.lastLine >= .seconds(10) else { return }
             state.lastLine = now
-            say("\(state.done) of \(total) seeds, \(rate(state.done)) a second, \(state.violations.count) violations")
+            say("\(state.done) of \(total) seeds, \(rate(state.done)) a second, \(state.violations) violations")
         }
     }
 
     /// At once, also where the output is a file.
-    private func say(_ line: String) {
+    func say(_ line: String) {
         print(line)
         fflush(nil)
     }
@@ -57,16 +59,16 @@ final class Progress: Sendable {
     /// - Returns: whether a promise was broken.
     func report() -> Bool {
         state.withLock { state in
-            for place in CrashCounts.Place.allCases {
-                let number = String(state.counts[place])
-                print(String(repeating: " ", count: max(12 - number.count, 1)) + number + "  " + place.rawValue)
+            for (text, count) in state.counts.lines {
+                let number = String(count)
+                print(String(repeating: " ", count: max(12 - number.count, 1)) + number + "  " + text)
             }
             let seconds = Int((ContinuousClock.now - started) / .seconds(1))
             print(
                 "\(state.done) seeds in \(seconds) s (\(rate(state.done)) a second), "
-                    + "\(state.violations.count) violations"
+                    + "\(state.violations) violations"
             )
-            return !state.violations.isEmpty
+            return state.violations > 0
         }
     }
 }

@@ -41,7 +41,7 @@ struct CrashSimulationTests {
     func reached() {
         var counts = CrashCounts()
         for seed in 1000..<1120 as Range<UInt64> { counts.add(CrashRun.result(of: seed).counts) }
-        for place in CrashCounts.Place.allCases {
+        for place in CrashPlace.allCases {
             #expect(counts[place] > 0, "\(place.rawValue)")
         }
     }

@@ -15,7 +15,9 @@ struct FenceTests {
         "AviaryCore": ["ZooKeeperProtocol"],
         "AviaryEnsemble": ["AviaryCore", "AviaryStorage", "Zab", "ZooKeeperProtocol"],
         // A lock waits for nothing when one thread uses it; disks have to be Sendable.
-        "AviarySimulation": ["AviaryCore", "AviaryStorage", "ZooKeeperProtocol", "Synchronization"],
+        "AviarySimulation": [
+            "AviaryCore", "AviaryEnsemble", "AviaryStorage", "Zab", "ZooKeeperProtocol", "Synchronization",
+        ],
     ]
 
     @Test("Pure targets import nothing but pure targets below them", arguments: pure)

@@ -30,9 +30,9 @@ package enum RealTimeOrderCheck {
         _ seenAtInvocation: [Int]
     ) throws(Violation) {
         for (index, operation) in history.operations.enumerated() where operation.request.isWrite {
-            guard let reply = operation.reply, committed.entry(at: reply.zxid)?.txn.header.cxid == operation.xid else {
-                continue
-            }
+            guard let reply = operation.reply, let header = committed.entry(at: reply.zxid)?.txn.header,
+                header.cxid == operation.xid, header.session == operation.session
+            else { continue }
             guard committed.position(of: reply.zxid) > seenAtInvocation[index] else {
                 throw Violation(
                     .notLinearizable,

@@ -128,8 +128,8 @@ package enum WriteCheck {
         case (.multi(let requests), .multi(let parts)):
             try checkMulti(requests, parts, entry, &world)
         case (_, .error(let code)):
-            // These are about the session, not about the tree.
-            if code == .sessionMoved || code == .sessionExpired { return }
+            // These are about the session or the leader's disk, not about the tree.
+            if code == .sessionMoved || code == .sessionExpired || code == .systemError { return }
             guard !request.isMulti else { return }
             let expected = world.refusal(of: request)
             guard expected == code else {

@@ -9,6 +9,9 @@ package struct EnsembleWorkload {
     private static let parents = ["/a", "/b", "/a/c", "/é"]
     private static let names = ["x", "y", "z"]
 
+    /// Every path that may be there, but for those with numbers.
+    package static let allPaths = ["/"] + lastingPaths + parents + parents.flatMap { p in names.map { p + "/" + $0 } }
+
     private var random: SeededGenerator
     private let client: Int
     private var written = 0

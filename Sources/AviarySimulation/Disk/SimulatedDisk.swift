@@ -104,6 +104,16 @@ package final class SimulatedDisk: Disk {
         state.withLock { $0.plannedFault = SimulatedDiskState.PlannedFault(kind: kind, left: count, fault: fault) }
     }
 
+    /// Calls off a fault that was planned and has not come.
+    package func forgetPlannedFault() {
+        state.withLock { $0.plannedFault = nil }
+    }
+
+    /// Loses everything, as if another disk had been put in.
+    package func wipe() {
+        state.withLock { $0.wipe() }
+    }
+
     /// Calls that met a fault since the last restart.
     package var faultCount: Int { state.withLock { $0.faultCount } }
 

@@ -362,6 +362,13 @@ struct SimulatedDiskState: Sendable {
         dropUnnamedFiles()
     }
 
+    mutating func wipe() {
+        files = [:]
+        directories = ["": Directory()]
+        locks = [:]
+        generation += 1
+    }
+
     private mutating func dropLostDirectories() {
         for path in directories.keys.sorted() where path != "" && lookup(path) != .directory {
             directories[path] = nil

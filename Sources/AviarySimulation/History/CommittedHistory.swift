@@ -131,7 +131,7 @@ package struct CommittedHistory {
     /// The names of the nodes below one, sorted.
     package func children(of path: String, at zxid: Zxid) -> [String] {
         let key = CommittedHistory.key(path)
-        return (paths[key] ?? []).filter { node($0, at: zxid) != nil }.map { String($0.dropFirst(key.utf8.count + 1)) }
+        return (paths[key] ?? []).filter { node($0, at: zxid) != nil }.map { String($0.dropFirst(key.count + 1)) }
             .sorted()
     }
 

@@ -87,6 +87,13 @@ package final class ElectionTransport {
         }
     }
 
+    /// In words, for whoever has to find out.
+    package var description: String {
+        peers.sorted { $0.key < $1.key }.map { id, peer in
+            "\(id): link \(peer.link?.rawValue ?? 0), attempt \(peer.attempt?.rawValue ?? 0)"
+        }.joined(separator: "; ")
+    }
+
     // MARK: - What the network says
 
     /// - Returns: false when it is not about an election connection.

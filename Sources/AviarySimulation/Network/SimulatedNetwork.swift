@@ -278,10 +278,31 @@ package final class SimulatedNetwork {
         if isReading { wake { _ in true } }
     }
 
+    /// Every end reads again.
+    package func readAll() {
+        for key in links.keys { links[key]?.isReadingStopped = [false, false] }
+        wake { _ in true }
+    }
+
     /// Connections that both ends have, oldest first.
     package func openLinks(_ service: Service) -> [LinkKey] {
         links.filter { $0.value.service == service && $0.value.handshake == 3 && !$0.value.isOpen.contains(false) }
             .keys.sorted()
+    }
+
+    /// Connections of one service, in words, for whoever has to find out.
+    package func describe(_ service: Service) -> [String] {
+        links.filter { $0.value.service == service }.sorted { $0.key < $1.key }.map { key, link in
+            let ends = [LinkEnd.opener, .acceptor].map { end in
+                let stream = link.streams[end.rawValue]
+                let state = link.isForgotten[end.rawValue] ? "forgotten" : link.isOpen[end.rawValue] ? "open" : "closed"
+                return "\(link.host(end)) \(state) packets=\(stream.packets.count) backlog=\(stream.backlog.count)"
+                    + " untaken=\(stream.untaken)\(stream.isScheduled ? " scheduled" : "")"
+                    + (link.isReadingStopped[end.rawValue] ? " not reading" : "")
+            }
+            return "link \(key.rawValue), handshake \(link.handshake)\(link.isHandshakeHeld ? " held" : ""): "
+                + ends.joined(separator: "; ")
+        }
     }
 
     // MARK: - What happens
@@ -328,7 +349,8 @@ package final class SimulatedNetwork {
             news.append((host, .connected(key)))
             schedule(.handshake(key, step: 2), at)
         default:
-            guard link.isOpen[LinkEnd.acceptor.rawValue] else { return }
+            // Who had answered is gone, and never knew of it.
+            guard link.isOpen[LinkEnd.acceptor.rawValue] else { return reset(key, at: .opener) }
             guard machines[host]?.services.contains(link.service) == true else {
                 links[key]?.isOpen[LinkEnd.acceptor.rawValue] = false
                 return reset(key, at: .opener)
@@ -356,6 +378,8 @@ package final class SimulatedNetwork {
         let isHeld =
             cuts.contains(Way(from: link.host(end.other), to: host)) || machines[host]?.isOn != true
             || isStopped(host) || link.isReadingStopped[end.rawValue]
+            // The last step of the handshake may have been held longer.
+            || end == .acceptor && link.handshake < 3 && !link.isForgotten[end.rawValue]
         if isHeld { return }
         links[key]?.streams[sender].packets.removeFirst()
         if link.isForgotten[end.rawValue] { return reset(key, at: end.other) }

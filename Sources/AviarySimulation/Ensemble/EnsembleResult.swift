@@ -1,0 +1,37 @@
+/// What one seed came to.
+package struct EnsembleResult: Sendable {
+    package var seed: UInt64
+    /// The ensemble and its faults, in words.
+    package var settings: String
+    package var counts: EnsembleCounts
+    package var violation: Violation?
+    /// A fingerprint of everything that happened.
+    package var hash: TraceHash
+}
+
+extension EnsembleRun {
+    /// Runs a seed.
+    package static func result(
+        of seed: UInt64,
+        planted: EnsemblePlantedFault? = nil,
+        settings: EnsembleSettings? = nil,
+        narrator: ((String) -> Void)? = nil,
+        tellsPackets: Bool = false
+    ) -> EnsembleResult {
+        var result = EnsembleResult(seed: seed, settings: "", counts: EnsembleCounts(), hash: TraceHash())
+        do throws(Violation) {
+            let run = try EnsembleRun(seed: seed, planted: planted, settings: settings)
+            run.narrator = narrator
+            run.tellsPackets = tellsPackets
+            result.settings = run.settings.description
+            defer {
+                result.counts = run.counts
+                result.hash = run.trace
+            }
+            try run.run()
+        } catch {
+            result.violation = error
+        }
+        return result
+    }
+}

@@ -1,0 +1,140 @@
+internal import AviaryCore
+package import AviaryStorage
+internal import ZooKeeperProtocol
+
+/// Collects what a storage worker reports.
+struct StorageReports: StorageDriver {
+    var monotonicMicroseconds: Int64 = 0
+    var reports: [StorageReport] = []
+
+    mutating func report(_ report: StorageReport) { reports.append(report) }
+}
+
+/// The storage thread: orders one after the other, each taking its time, reported when it is over.
+extension MemberProcess {
+    func submit(_ order: StorageOrder) {
+        if case .append(let batch) = order {
+            run.observer.appended(batch, by: self)
+            unstoredBytes += batch.storedBytes
+            if run.planted == .ackBeforeSync, let last = batch.records.last { promise(upTo: last.zxid) }
+        }
+        storageQueue.append(order)
+        plantOrder(order)
+        startStorage()
+    }
+
+    /// The planted mistake: what is not stable passes for it.
+    func promise(upTo zxid: Zxid) {
+        unreported.append(
+            .durable(LogReport(durable: zxid, space: worker.space, availableBytes: worker.availableBytes))
+        )
+        run.plan(.storage(server: machine.host.rawValue, incarnation: incarnation, .report), after: 1)
+    }
+
+    private func startStorage() {
+        guard !isStorageBusy, !storageQueue.isEmpty else { return }
+        isStorageBusy = true
+        planStorage(.perform)
+    }
+
+    private func planStorage(_ step: StorageStep) {
+        run.plan(
+            .storage(server: machine.host.rawValue, incarnation: incarnation, step),
+            after: run.diskDelay(machine) / 2 + 1
+        )
+    }
+
+    /// - Throws: what ends the process.
+    func storage(_ step: StorageStep) throws(StorageError) {
+        switch step {
+        case .perform:
+            try perform()
+            planStorage(.finish)
+        case .finish:
+            isStorageBusy = false
+            report()
+            startStorage()
+            planWake()
+        case .report:
+            report()
+        case .wake:
+            plannedWake = .max
+            guard !isStorageBusy, storageQueue.isEmpty else { return }
+            driver.monotonicMicroseconds = run.now(machine).monotonicMicroseconds
+            try worker.wake(&driver)
+            noteDone()
+            report()
+            planWake()
+        }
+    }
+
+    private func planWake() {
+        guard !isStorageBusy else { return }
+        driver.monotonicMicroseconds = run.now(machine).monotonicMicroseconds
+        guard let deadline = worker.deadline(driver), deadline < plannedWake else { return }
+        plannedWake = deadline
+        run.plan(.storage(server: machine.host.rawValue, incarnation: incarnation, .wake), at: deadline)
+    }
+
+    private func perform() throws(StorageError) {
+        driver.monotonicMicroseconds = run.now(machine).monotonicMicroseconds
+        guard let first = storageQueue.first else { return }
+        if case .append = first {
+            while case .append(let batch)? = storageQueue.first {
+                storageQueue.removeFirst()
+                try worker.perform(.append(batch), &driver)
+            }
+            try worker.endGroup(&driver)
+        } else {
+            storageQueue.removeFirst()
+            try carryOut(first)
+        }
+        noteDone()
+    }
+
+    private func carryOut(_ order: StorageOrder) throws(StorageError) {
+        switch (order, run.planted) {
+        case (.truncate(let zxid), .truncationDropped):
+            driver.report(.truncated(to: zxid, setAside: [], hasSnapshot: true))
+        case (.storeAccepted(let epoch), .epochUsedTwice):
+            driver.report(.acceptedEpochStored(epoch))
+        default:
+            if case .beginSnapshot(let zxid) = order { machine.incomingSnapshot = zxid }
+            try worker.perform(order, &driver)
+        }
+    }
+
+    /// What the disk holds now.
+    private func noteDone() {
+        for report in driver.reports {
+            switch report {
+            case .durable(let report):
+                machine.mirror.store(upTo: report.durable)
+            case .truncated(let zxid, _, _):
+                if run.planted != .truncationDropped { machine.mirror.cut(after: zxid) }
+            case .snapshotInstalled(let zxid):
+                machine.mirror.reset(to: zxid)
+                run.counts[.snapshotsInstalled] += 1
+            case .currentEpochStored, .acceptedEpochStored, .snapshotBytesWritten, .snapshotFailed, .warning:
+                break
+            }
+        }
+        unreported += driver.reports
+        driver.reports = []
+    }
+
+    private func report() {
+        let reports = unreported
+        unreported = []
+        guard !reports.isEmpty else { return }
+        let now = run.now(machine)
+        for report in reports {
+            if case .durable(let report) = report {
+                unstoredBytes -= report.batches.reduce(0) { $0 + $1.storedBytes }
+                setLogRoom(report.space, report.availableBytes, at: now)
+            }
+            tell(report, at: now)
+        }
+        endTurn()
+    }
+}
