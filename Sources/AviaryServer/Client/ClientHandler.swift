@@ -62,7 +62,9 @@ final class ClientHandler: ChannelInboundHandler {
     /// Bytes that were handed to the channel, altogether.
     @exclusivity(unchecked) private var writtenBytes = 0
     /// How it stood when the loop looked last at what is held for its clients.
-    private var lastLook = (taken: 0, held: 0)
+    private var lastLook = (taken: -1, held: 0)
+    /// The last look at which the client had done something about it, or had nothing to do.
+    private var idleSince: Int64 = 0
     private var isAdmitted = true
     /// Bytes of requests since the last time that none was waiting, at most.
     @exclusivity(unchecked) var unansweredBytes = 0
@@ -217,14 +219,19 @@ final class ClientHandler: ChannelInboundHandler {
         return true
     }
 
-    /// Bytes that are held for this client, and whether it did nothing about them since this was asked last: it took
-    /// nothing of what it is sent, and what it began to send stands where it stood.
-    func look() -> (bytes: Int, isStuck: Bool) {
-        let unsent = unsentBytes + (pending?.readableBytes ?? 0)
-        let look = (taken: writtenBytes - unsentBytes, held: held.count)
-        let isStuck = look == lastLook
+    /// What is held for this client. As often as the loop asks, it is compared with how it stood the last time.
+    func look() -> HeldShare {
+        let unsent = unsentBytes
+        let look = (taken: writtenBytes - unsent, held: held.count)
+        // What is held while reading pauses is whole, or waits behind what is: the server has to act.
+        let isItsTurn = unsent > 0 || held.count > 0 && pauses.isEmpty
+        if look != lastLook || !isItsTurn { idleSince = loop.now.monotonicMicroseconds }
         lastLook = look
-        return (unsent + held.capacity + (id.map { loop.core.waitingBytes(of: $0) } ?? 0), isStuck)
+        return HeldShare(
+            bytes: unsent + (pending?.readableBytes ?? 0) + held.capacity
+                + (id.map { loop.core.waitingBytes(of: $0) } ?? 0),
+            idleMicroseconds: loop.now.monotonicMicroseconds - idleSince
+        )
     }
 
     /// Bytes that wait in this process because the socket takes no more.

@@ -24,7 +24,7 @@ struct Limits: Sendable {
     /// comes on top is notifications, and those are worth nothing to somebody who does not read.
     var maximumUnsentBytes: Int
     /// Bytes that may be held for all clients together: what they do not take, and what they have not finished or must
-    /// wait for. Above it those go that hold the most.
+    /// wait for. Above it clients are closed: `HeldShare.victims` says which.
     var maximumClientBytes: Int
     /// Connections that there are descriptors for.
     var maximumConnections: Int

@@ -474,31 +474,26 @@ final class ServerLoop: @unchecked Sendable {
         return moved >= limits.maximumClientBytes >> 3 || moved < 0
     }
 
-    /// Keeps what is held for all clients together within its bound: above it clients are closed, first those that do
-    /// nothing about it, and of them those that hold the most.
+    /// Keeps what is held for all clients together within its bound: above it clients are closed (`HeldShare.victims`).
     private func limitClientMemory() {
         bytesWhenLooked = bytesSent &+ metrics.bytesReceived
-        var shares: [(handler: ClientHandler, bytes: Int, isStuck: Bool)] = []
-        var total = 0
+        var holders: [ClientHandler] = []
+        var shares: [HeldShare] = []
         for case let handler? in handlers {
-            let (bytes, isStuck) = handler.look()
-            guard bytes > 0 else { continue }
-            total += bytes
-            shares.append((handler, bytes, isStuck))
+            let share = handler.look()
+            guard share.bytes > 0 else { continue }
+            holders.append(handler)
+            shares.append(share)
         }
-        guard total > limits.maximumClientBytes else { return }
-        shares.sort { $0.isStuck != $1.isStuck ? $0.isStuck : $0.bytes > $1.bytes }
-        for share in shares {
-            guard total > limits.maximumClientBytes else { break }
-            total -= share.bytes
+        for index in HeldShare.victims(of: shares, bound: limits.maximumClientBytes) {
             metrics.connectionsDropped += 1
             let bound = "aviary.maxClientBytes \(limits.maximumClientBytes)"
             complain(
                 .memory,
-                share.handler.peer,
-                "closing a client for which \(share.bytes) bytes are held: all clients together are above \(bound)"
+                holders[index].peer,
+                "closing a client for which \(shares[index].bytes) bytes are held: all clients together are above \(bound)"
             )
-            share.handler.abort()
+            holders[index].abort()
         }
     }
 

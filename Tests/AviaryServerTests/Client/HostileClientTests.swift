@@ -52,6 +52,26 @@ struct HostileClientTests {
         }
     }
 
+    @Test("Who waits for the disk is not taken for somebody who does nothing")
+    func waitingForTheDisk() async throws {
+        let disk = FaultDisk()
+        // One frame alone is too much, all the while it arrives.
+        let limits = TestServer.LimitChange { $0.maximumClientBytes = 128 << 10 }
+        try await TestServer.with(disk: disk, limits: limits) { server in
+            let client = try server.open()
+            let one = try server.open(timeoutMilliseconds: 60_000)
+            let gate = Gate()
+            disk.hold(gate)
+            try client.send(client.createRequest("/n", data: [1, 2, 3]))
+            _ = try? one.sendSome(one.createRequest("/never", data: [UInt8](repeating: 1, count: 1_000_000)))
+            let isTold = try await TestServer.eventually { server.log.count(containing: "aviary.maxClientBytes") > 0 }
+            #expect(isTold)
+            gate.open()
+            #expect(try client.readReply().error == 0)
+            #expect(one.isClosed())
+        }
+    }
+
     @Test("A frame that does not end does not keep its session alive")
     func frameDeadline() async throws {
         try await TestServer.with { server in

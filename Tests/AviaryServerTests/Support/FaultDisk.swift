@@ -2,7 +2,7 @@ import AviaryServer
 import AviaryStorage
 import Synchronization
 
-/// A real disk that can be told to run full or to fail.
+/// A real disk that can be told to run full, to fail, or to take its time.
 final class FaultDisk: Disk {
     enum Fault: Hashable, Sendable {
         /// No space can be reserved any more; what is reserved can be written.
@@ -14,6 +14,13 @@ final class FaultDisk: Disk {
 
     private let real = PosixDisk()
     private let faults = Mutex<Set<Fault>>([])
+
+    private let gate = Mutex<Gate?>(nil)
+
+    /// Nothing is durable until the gate is opened.
+    func hold(_ gate: Gate) { self.gate.withLock { $0 = gate } }
+
+    fileprivate func waitAtGate() { gate.withLock { $0 }?.wait() }
 
     func set(_ fault: Fault) { faults.withLock { _ = $0.insert(fault) } }
     func clear() { faults.withLock { $0.removeAll() } }
@@ -77,6 +84,7 @@ final class FaultFile: DiskFile {
     func truncate(to size: Int64) throws(DiskError) { try real.truncate(to: size) }
 
     func syncData() throws(DiskError) {
+        disk.waitAtGate()
         try disk.check(.sync, path)
         try real.syncData()
     }
