@@ -39,8 +39,13 @@ struct SimulatedFile: Sendable {
         return range.upperBound
     }
 
+    /// What a disk gets are sectors, with all that readers see of them by then: a part of one never reaches it alone.
     mutating func write(_ bytes: [UInt8], at offset: Int) {
-        change(.write(bytes, at: offset))
+        SimulatedFile.apply(.write(bytes, at: offset), to: &current)
+        let size = SimulatedDisk.sectorSize
+        let start = offset / size * size
+        let end = min((offset + bytes.count + size - 1) / size * size, current.count)
+        unsynced.append(.write(Array(current[start..<end]), at: start))
     }
 
     mutating func resize(to size: Int) {

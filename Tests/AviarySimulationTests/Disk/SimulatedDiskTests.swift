@@ -1,0 +1,27 @@
+import AviarySimulation
+import AviaryStorage
+import Testing
+
+@Suite("The simulated disk")
+struct SimulatedDiskTests {
+    @Test("A power failure leaves a sector as it was between two writes, never the later write without the earlier one")
+    func wholeSectors() throws {
+        let before = [UInt8](repeating: 0, count: 1024)
+        let first = [UInt8](repeating: 1, count: 300) + before[300...]
+        let both = first[..<300] + [UInt8](repeating: 2, count: 400) + before[700...]
+        var found: Set<[UInt8]> = []
+        for seed in 1...200 as ClosedRange<UInt64> {
+            let disk = SimulatedDisk(seed: seed)
+            disk.setContents("data/f", before)
+            let file = try disk.open("data/f", .update)
+            try first[..<300].withUnsafeBytes { try file.write($0, at: 0) }
+            try both[300..<700].withUnsafeBytes { try file.write($0, at: 300) }
+            disk.restart(.random)
+            let left = try #require(disk.contents("data/f"))
+            #expect([before, first, Array(both)].contains { $0[..<512] == left[..<512] }, "seed \(seed)")
+            #expect([before, Array(both)].contains { $0[512...] == left[512...] }, "seed \(seed)")
+            found.insert(left)
+        }
+        #expect(found.count == 6)
+    }
+}
