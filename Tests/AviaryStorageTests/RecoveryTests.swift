@@ -411,6 +411,23 @@ struct RecoveryTests {
         #expect(try recover(disk, into: &tree).lastZxid == Zxid(10))
     }
 
+    @Test("A log without space behind it keeps its size, also when a start is interrupted", arguments: losses)
+    func settlesAtItsSize(loss: SimulatedDisk.Loss) throws {
+        let bytes = FileBytes.log(Self.history.records(21...30), padding: 0)
+        for powerCut in 0... {
+            disk.setContents("log.15".inVersionFolder, bytes)
+            disk.cutPower(after: powerCut)
+            var tree = NaiveTree()
+            _ = try? recover(disk, into: &tree)
+            let isDone = disk.hasPower
+            disk.restart(loss)
+            #expect(try recover(disk, into: &tree).lastZxid == Zxid(30), "cut \(powerCut)")
+            #expect(tree.difference(from: Self.history.tree) == nil)
+            #expect(disk.contents("log.15".inVersionFolder)?.count == bytes.count, "cut \(powerCut)")
+            if isDone { break }
+        }
+    }
+
     @Test("Names in a folder of snapshots of its own are made stable too")
     func settlesBothFolders() throws {
         disk.makeStableDirectory("log/version-2")
