@@ -186,7 +186,7 @@ final class QuorumLink: ChannelInboundHandler {
         context.writeAndFlush(Self.wrapOutboundOut(ByteBuffer())).assumeIsolated().whenComplete { [self] _ in
             self.context?.close(promise: nil)
         }
-        context.eventLoop.assumeIsolated().scheduleTask(in: QuorumLinks.lingerTime) { [self] in
+        context.eventLoop.assumeIsolated().scheduleTask(in: owner.options.lingerTime) { [self] in
             self.context?.close(promise: nil)
         }
     }

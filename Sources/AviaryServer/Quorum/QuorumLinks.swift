@@ -29,6 +29,8 @@ final class QuorumLinks: @unchecked Sendable {
         var maximumAccepted = 2048
         /// Bytes that a link takes while the system does not.
         var window = 1 << 20
+        /// How long the last bytes of a link that is being closed may take.
+        var lingerTime = TimeAmount.seconds(5)
     }
 
     /// What happens to a link, in this order: `accepted` or `connected`, any number of the others, and at last `closed`,
@@ -43,9 +45,6 @@ final class QuorumLinks: @unchecked Sendable {
         case writable(LinkID, credit: Int)
         case closed(LinkID, reason: String)
     }
-
-    /// How long the last bytes of a link that is being closed may take.
-    static let lingerTime = TimeAmount.seconds(5)
 
     let options: Options
     let eventLoop: any EventLoop
@@ -210,6 +209,9 @@ final class QuorumLinks: @unchecked Sendable {
     func peer(of id: LinkID) -> Peer? { links[id]?.peer }
 
     var count: Int { links.count }
+
+    /// Connections that came in and are not closed yet.
+    var acceptedCount: Int { accepted }
 
     /// Ends everything; no callback follows.
     func close() {

@@ -1,5 +1,4 @@
 import NIOCore
-import Synchronization
 import Testing
 import ZooKeeperProtocol
 
@@ -139,8 +138,8 @@ struct ElectionHostileTests {
 struct ElectionNamesTests {
     /// A name service that a test can switch off and hold up.
     private final class Names: Sendable {
-        private let known = Mutex<[String: String]>([:])
-        private let asked = Mutex(0)
+        private let known = Guarded<[String: String]>([:])
+        private let asked = Guarded(0)
 
         func set(_ host: String, _ address: String?) { known.withLock { $0[host] = address } }
         var questions: Int { asked.withLock { $0 } }

@@ -1,6 +1,5 @@
 import Logging
 import NIOCore
-import Synchronization
 import ZooKeeperProtocol
 
 @testable import AviaryServer
@@ -23,7 +22,7 @@ final class ElectionNode: Sendable {
     let loop: any EventLoop
     private let group: any EventLoopGroup
     private let transport: ElectionTransport
-    private let told = Mutex<(messages: [Message], links: [Link])>(([], []))
+    private let told = Guarded<(messages: [Message], links: [Link])>(([], []))
 
     /// - Parameters:
     ///   - members: of the other servers, the ports; 127.0.0.1 unless `host` says otherwise.
@@ -35,6 +34,8 @@ final class ElectionNode: Sendable {
     ) async throws {
         self.id = ServerID(id)
         var options = ElectionTransport.Options(me: self.id)
+        // A test may have to wait for all others between two lines.
+        options.introductionTimeout = .minutes(5)
         adjust(&options)
         group = LoopGroup.start()
         loop = group.next()

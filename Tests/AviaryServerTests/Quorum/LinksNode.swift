@@ -1,5 +1,4 @@
 import NIOCore
-import Synchronization
 import ZooKeeperProtocol
 
 @testable import AviaryServer
@@ -18,13 +17,16 @@ final class LinksNode: Sendable {
     let loop: any EventLoop
     private let group: any EventLoopGroup
     private let links: QuorumLinks
-    private let told = Mutex<(events: [Told], received: [UInt64: [UInt8]], credits: [UInt64: [Int]])>(([], [:], [:]))
+    private let told = Guarded<(events: [Told], received: [UInt64: [UInt8]], credits: [UInt64: [Int]])>(([], [:], [:]))
 
     init(
         lookup: @escaping NameResolver.Lookup = { NameResolver.system($0) },
         adjust: (inout QuorumLinks.Options) -> Void = { _ in }
     ) async throws {
         var options = QuorumLinks.Options()
+        // A test may have to wait for all others between two lines.
+        options.firstByteTimeout = .minutes(5)
+        options.lingerTime = .minutes(5)
         adjust(&options)
         group = LoopGroup.start()
         loop = group.next()

@@ -1,5 +1,4 @@
 import NIOCore
-import Synchronization
 import Testing
 import ZooKeeperProtocol
 
@@ -130,6 +129,23 @@ struct QuorumLinksTests {
         }
     }
 
+    @Test("But not to somebody who does not read")
+    func closeWithoutFlush() async throws {
+        let leader = try await LinksNode(adjust: { $0.lingerTime = .milliseconds(50) })
+        try await with(leader) {
+            let learner = try TestClient(port: leader.port, receiveBufferBytes: 4096)
+            #expect(try await leader.tells(.accepted(1)))
+            let bytes = [UInt8](repeating: 3, count: 32 << 20)
+            await leader.run { links in
+                bytes.withUnsafeBytes { links.send($0, on: LinkID(1)) }
+                links.close(LinkID(1))
+            }
+            // The number of connections that came in says when it is gone; only then is anything read.
+            #expect(try await TestServer.eventually { try leader.onLoop { $0.acceptedCount } == 0 })
+            #expect(try learner.readToEnd().count < bytes.count)
+        }
+    }
+
     @Test("Silent connections keep nobody out")
     func silent() async throws {
         let leader = try await LinksNode(adjust: { $0.maximumSilent = 10 })
@@ -196,7 +212,7 @@ struct PeerListenerTests {
 
     @Test("A name that cannot be found yet is no reason not to start, and listened on as soon as it is")
     func unknownName() async throws {
-        let isKnown = Mutex(false)
+        let isKnown = Guarded(false)
         let node = try await LinksNode(lookup: { _ in
             guard isKnown.withLock({ $0 }), let address = try? SocketAddress(ipAddress: "127.0.0.1", port: 0) else {
                 return []

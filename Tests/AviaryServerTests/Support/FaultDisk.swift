@@ -1,6 +1,5 @@
 import AviaryServer
 import AviaryStorage
-import Synchronization
 
 /// A real disk that can be told to run full, to fail, or to take its time.
 final class FaultDisk: Disk {
@@ -13,9 +12,9 @@ final class FaultDisk: Disk {
     }
 
     private let real = PosixDisk()
-    private let faults = Mutex<Set<Fault>>([])
+    private let faults = Guarded<Set<Fault>>([])
 
-    private let gate = Mutex<Gate?>(nil)
+    private let gate = Guarded<Gate?>(nil)
 
     /// Nothing is durable until the gate is opened.
     func hold(_ gate: Gate) { self.gate.withLock { $0 = gate } }

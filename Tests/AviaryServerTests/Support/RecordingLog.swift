@@ -1,9 +1,8 @@
 import Logging
-import Synchronization
 
 /// Keeps what is logged, for tests of what an operator is told.
 final class RecordingLog: Sendable {
-    private let entries = Mutex<[String]>([])
+    private let entries = Guarded<[String]>([])
 
     var lines: [String] { entries.withLock { $0 } }
 

@@ -1,6 +1,5 @@
 import AviaryStorage
 import Logging
-import Synchronization
 
 @testable import AviaryServer
 
@@ -15,7 +14,7 @@ struct TestServer: Sendable {
     var port: Int { running.port }
 
     final class FatalErrors: Sendable {
-        private let errors = Mutex<[StorageError]>([])
+        private let errors = Guarded<[StorageError]>([])
         var all: [StorageError] { errors.withLock { $0 } }
         func add(_ error: StorageError) { errors.withLock { $0.append(error) } }
     }
