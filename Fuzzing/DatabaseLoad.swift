@@ -1,4 +1,5 @@
 import AviaryCore
+import AviaryEnsemble
 import AviaryStorage
 import ZooKeeperProtocol
 

@@ -12,17 +12,21 @@ package struct MemberOptions: Sendable {
     package var isStandaloneEnabled: Bool
     /// Bytes on their way to the disk above which nothing more is read from links.
     package var maximumUnstoredBytes: Int
+    /// How much a leader lets gather for clients before it stops applying in between: very many may have waited.
+    package var maximumAnswerBytes: Int
 
     package init(
         peer: PeerOptions,
         limits: ReadingLimits = ReadingLimits(),
         isStandaloneEnabled: Bool = true,
-        maximumUnstoredBytes: Int = 32 << 20
+        maximumUnstoredBytes: Int = 32 << 20,
+        maximumAnswerBytes: Int = .max
     ) {
         self.peer = peer
         self.limits = limits
         self.isStandaloneEnabled = isStandaloneEnabled
         self.maximumUnstoredBytes = maximumUnstoredBytes
+        self.maximumAnswerBytes = maximumAnswerBytes
     }
 }
 
@@ -49,6 +53,8 @@ package final class Member {
     @exclusivity(unchecked) package private(set) var unstoredBytes = 0
     /// What the peer is told once the tree is loaded again.
     @exclusivity(unchecked) var afterReload: AfterReload?
+    /// A leader has committed up to here and has not applied all of it.
+    @exclusivity(unchecked) var unapplied: Zxid?
     /// The configuration that a reconfig request in this turn made.
     @exclusivity(unchecked) var reconfigured: (zxid: Zxid, configuration: QuorumConfiguration)?
 
@@ -88,6 +94,9 @@ package final class Member {
 
     /// More than this would only gather in memory: nothing is to be read from links until the disk has answered.
     package var isBehind: Bool { unstoredBytes > options.maximumUnstoredBytes }
+
+    /// Not all that is committed is applied, because enough was answered for one turn: `settle` goes on with it.
+    package var isApplying: Bool { unapplied != nil }
 
     /// When `advance` should be called next, monotonic microseconds.
     package var nextDeadlineMicroseconds: Int64? { peer.nextDeadlineMicroseconds }
@@ -136,9 +145,20 @@ package final class Member {
 
     /// The core has done something: takes what it made, and gives it what follows. To be called at the end of a turn.
     package func settle(_ core: inout ServerCore, at now: Now, into output: inout Output) {
+        if let unapplied { apply(upTo: unapplied, &core, at: now, into: &output) }
         repeat { pump(&core, at: now, into: &output) } while hasMade(output)
+        if output.isSnapshotDue { rollLog() }
         closeBatch(at: now)
         takeOrders()
+    }
+
+    /// The log goes on in a new file, so that the old one can be purged once there is a snapshot.
+    private func rollLog() {
+        // The log that a leader's snapshot is about to replace takes nothing.
+        guard incoming == nil else { return }
+        let batch = openBatch ?? takeBatch()
+        batch.rollsAfter = true
+        openBatch = batch
     }
 
     /// Hands the peer what the core made before, then something that came, then carries out what the peer says to the core.

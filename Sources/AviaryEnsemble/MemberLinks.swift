@@ -1,5 +1,5 @@
 package import AviaryCore
-package import AviaryStorage
+internal import AviaryStorage
 package import Zab
 package import ZooKeeperProtocol
 

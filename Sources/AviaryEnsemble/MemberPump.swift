@@ -1,7 +1,7 @@
-package import AviaryCore
-package import AviaryStorage
-package import Zab
-package import ZooKeeperProtocol
+internal import AviaryCore
+internal import AviaryStorage
+internal import Zab
+internal import ZooKeeperProtocol
 
 /// Between core and peer.
 extension Member {
@@ -63,7 +63,6 @@ extension Member {
     /// to anybody that they were made.
     private func propose(_ output: inout Output, at now: Now) {
         let leads = peer.mayPropose
-        let rolls = output.isSnapshotDue
         defer { output.logBytes.removeAll() }
         guard leads else { return output.log.removeAll(keepingCapacity: true) }
         let batch = openBatch ?? takeBatch()
@@ -83,10 +82,6 @@ extension Member {
         }
         reconfigured = nil
         output.log.removeAll(keepingCapacity: true)
-        if rolls {
-            batch.rollsAfter = true
-            closeBatch(at: now)
-        }
     }
 
     // MARK: - From the peer
@@ -132,6 +127,9 @@ extension Member {
                 core.learn(isObserver: isObserver, epoch: peer.epoch, at: now, into: &output)
                 showConfiguration(&core, at: now)
             case .stop:
+                // What is committed is not forgotten with what is not.
+                if let unapplied { core.durable(upTo: unapplied, at: now, into: &output) }
+                unapplied = nil
                 core.stopServing(at: now, into: &output)
             case .committed(let zxid):
                 apply(upTo: zxid, &core, at: now, into: &output)
@@ -182,9 +180,10 @@ extension Member {
         if wantsPing { peer.answerPing(touched: core.takeTouched(), at: now, into: &zab) }
     }
 
-    private func apply(upTo zxid: Zxid, _ core: inout ServerCore, at now: Now, into output: inout Output) {
+    func apply(upTo zxid: Zxid, _ core: inout ServerCore, at now: Now, into output: inout Output) {
         if core.role == .leader {
-            core.durable(upTo: zxid, at: now, into: &output)
+            let isDone = core.durable(upTo: zxid, at: now, maxBytes: options.maximumAnswerBytes, into: &output)
+            unapplied = isDone ? nil : zxid
             return
         }
         peer.history.forEach(after: core.lastProcessedZxid, through: zxid) { _, payload in

@@ -1,6 +1,6 @@
 package import AviaryCore
 package import AviaryStorage
-package import Zab
+internal import Zab
 package import ZooKeeperProtocol
 
 /// What the disk says.

@@ -27,6 +27,8 @@ package struct Peer: ~Copyable {
     var lookAt: Int64?
     /// Servers that looked for a leader when they were last heard of, ascending: they hear when there is one.
     var lookers: [ServerID] = []
+    /// How this server brought learners up to date in the epochs that it led before.
+    var pastSyncs = SyncCounts()
     /// The last role that was announced to them.
     var announcedRole: UInt64 = 0
     private var isStarted = false

@@ -37,6 +37,7 @@ extension Peer {
         if let leading {
             wasServing = leading.isEstablished
             for link in leading.links { output.links.append(.close(link.id)) }
+            pastSyncs = syncs
         } else if let learning {
             wasServing = learning.isSynced
             output.links.append(.close(learning.link))

@@ -1,4 +1,5 @@
 import AviaryServer
+import ZooKeeperProtocol
 
 /// What is printed once the server serves: where it is, and what to do with it.
 struct Banner {
@@ -34,6 +35,7 @@ struct Banner {
             lines.append("  logs       \(absolute(storage.logDirectory))")
         }
         if let file { lines.append("  settings   \(absolute(file))") }
+        lines += ensembleLines
         guard file == nil else { return lines + [""] }
         return lines + [
             "", "What to try next, in another terminal:", "",
@@ -44,6 +46,23 @@ struct Banner {
             "  zkCli.sh -server \(example)", "",
             "Ctrl-C stops the server; the data stays.", "",
         ]
+    }
+
+    /// Which server of which ensemble it is, and where the others find it.
+    private var ensembleLines: [String] {
+        guard let ensemble = configuration.ensemble else { return [] }
+        let members = ensemble.members
+        let quorum =
+            members.isHierarchical
+            ? "more than half of the weight in more than half of the groups"
+            : "any \(members.voters.count / 2 + 1) of \(members.voters.count)"
+        var lines = ["  ensemble   server \(ensemble.me) of \(members.members.count); \(quorum) must be up to serve"]
+        if let own = ensemble.ownMember {
+            let places = own.addresses.map { "\($0)" }.joined(separator: " | ")
+            let role = own.role == .observer ? "; an observer" : ""
+            lines.append("  servers    \(places)   (quorum port, election port\(role))")
+        }
+        return lines
     }
 
     /// Who can reach the server.

@@ -1,4 +1,5 @@
 import AviaryServer
+import ZooKeeperProtocol
 
 /// The answer to `aviary serve --check`.
 enum CheckReport {
@@ -25,7 +26,7 @@ enum CheckReport {
         let storage = configuration.storage
         let purge =
             storage.purge.map { "every \(text($0.interval)), the newest \($0.retainedSnapshots) stay" } ?? "off"
-        return [
+        return ensembleRows(configuration) + [
             ("clients", "port \(clients.port) of \(addresses)"),
             ("connections", clients.maximumConnectionsPerAddress.map { "\($0) from one address" } ?? "no limit"),
             ("tick", text(sessions.tickTime)),
@@ -38,6 +39,34 @@ enum CheckReport {
             ("purge", purge),
             ("four letter words", configuration.fourLetterWords.allowed.sorted().joined(separator: ", ")),
         ]
+    }
+
+    /// What makes this server a member of an ensemble.
+    private static func ensembleRows(_ configuration: ServerConfiguration) -> [(String, String)] {
+        guard let ensemble = configuration.ensemble else { return [] }
+        let members = ensemble.members
+        let role = ensemble.ownMember?.role.rawValue ?? "member"
+        let quorum =
+            members.isHierarchical
+            ? "the weight of groups \(members.groups.map { "\($0.id)" }.joined(separator: ", "))"
+            : "\(members.voters.count / 2 + 1) of \(members.voters.count) participants"
+        var rows = [("server", "\(ensemble.me), \(role)")]
+        for member in members.members {
+            let addresses = member.addresses.map(\.description).joined(separator: "|")
+            rows.append(("  server.\(member.id)", "\(addresses), \(member.role.rawValue)"))
+        }
+        let tick = configuration.sessions.tickTime
+        rows += [
+            ("quorum", quorum),
+            ("catching up", "within \(text(tick * ensemble.initLimit))"),
+            ("hearing nothing", "for \(text(tick * ensemble.syncLimit)) at most"),
+            (
+                "quorum, election",
+                "ports of " + (ensemble.listensOnAllAddresses ? "all addresses" : "server.\(ensemble.me)'s addresses")
+            ),
+        ]
+        if members.version != 0 { rows.append(("version", members.versionText)) }
+        return rows
     }
 
     /// In the largest unit that gives a whole number.

@@ -2,7 +2,7 @@ import ArgumentParser
 import AviaryServer
 import Logging
 
-/// `aviary serve`: one standalone server, until a signal ends it.
+/// `aviary serve`: a server on its own, or a member of an ensemble, until a signal ends it.
 struct Serve: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve ZooKeeper clients.",
@@ -28,6 +28,10 @@ struct Serve: AsyncParsableCommand {
               be the same user:
                 aviary serve /etc/zookeeper/conf/zoo.cfg
 
+              The same for a member of an ensemble: zoo.cfg names all servers in
+              server.N lines, and dataDir has this one's number in a file myid:
+                aviary serve /etc/zookeeper/conf/zoo.cfg
+
               A second server beside it, for a test:
                 aviary serve --port 2182 --data-dir /tmp/aviary-test --tick-time 200
 
@@ -36,7 +40,7 @@ struct Serve: AsyncParsableCommand {
 
             Every key of zoo.cfg is known, and --set takes any of them; docs/configuration.md lists them all. Keys \
             without effect are named at start. Keys that promise a protection which does not exist yet, such as TLS \
-            and SASL, are refused, and so are server.N lines for an ensemble.
+            and SASL, are refused.
 
             SIGTERM and Ctrl-C end the server in an orderly way, with exit code 0; kill -9 loses no acknowledged \
             write either. Exit code 1 means that it could not start, 64 that a flag is wrong, 10 that the disk failed \
@@ -199,7 +203,7 @@ struct Serve: AsyncParsableCommand {
         let signals = StopSignals()
         let server: RunningServer
         do throws(StartError) {
-            server = try await StandaloneServer.start(configuration: configuration, notes: notes, logger: logger)
+            server = try await Server.start(configuration: configuration, notes: notes, logger: logger)
         } catch {
             StandardError.print("aviary: \(error.description)")
             throw ExitCode(error.exitCode)

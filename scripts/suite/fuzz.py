@@ -28,7 +28,7 @@ TARGETS = {"frames": 8192, "handshakes": 4096, "logs": 65536, "snapshots": 65536
 
 # What of the server's shell is compiled in: all of it does without sockets and threads.
 SHELL = ["Configuration/*.swift", "Client/ConnectionThrottle.swift", "Client/HeldBytes.swift",
-         "Client/WrongProtocol.swift", "Disk/CoreRestorer.swift", "Disk/ZlibCodec.swift",
+         "Client/WrongProtocol.swift", "Disk/ZlibCodec.swift",
          "Loop/CoreOptions.swift", "Loop/Limits.swift", "Metrics/ProcessFacts.swift", "System/SystemClock.swift"]
 
 FEATURES = ["-swift-version", "6", "-enable-upcoming-feature", "ExistentialAny", "-enable-upcoming-feature",
@@ -71,7 +71,7 @@ def stamp():
     digest = hashlib.sha256()
     digest.update(subprocess.run(["swiftc", "--version"], capture_output=True).stdout)
     files = (sources("CInstructions/**/*.[ch]", "ZooKeeperProtocol/**/*.swift", "AviaryStorage/**/*.swift",
-                     "AviaryCore/**/*.swift")
+                     "AviaryCore/**/*.swift", "Zab/**/*.swift", "AviaryEnsemble/**/*.swift")
              + sources(*["AviaryServer/" + p for p in SHELL])
              + sorted(glob.glob(os.path.join(FUZZING, "**", "*.swift"), recursive=True)) + [os.path.abspath(__file__)])
     for path in files:
@@ -101,12 +101,14 @@ def compile_all(log):
          module("Crypto", [os.path.join(FUZZING, "Stubs", "Crypto.swift")])],
         [module("AviaryStorage", sources("AviaryStorage/**/*.swift")),
          module("AviaryCore", sources("AviaryCore/**/*.swift"))],
+        [module("Zab", sources("Zab/**/*.swift"))],
+        [module("AviaryEnsemble", sources("AviaryEnsemble/**/*.swift"))],
         [module("Fuzzing", sorted(glob.glob(os.path.join(FUZZING, "*.swift")))
                 + sources(*["AviaryServer/" + p for p in SHELL]), ["-I", os.path.join(SOURCES, "CZlib")])],
     ]
     objects = [os.path.join(modules, os.path.basename(path) + ".o") for path in sources("CInstructions/*.c")]
     objects += [os.path.join(modules, name + ".o")
-               for name in ("ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Fuzzing")]
+               for name in ("ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Zab", "AviaryEnsemble", "Fuzzing")]
     # Another linker than the default one warns about every function of the sanitizer.
     lld = ["-use-ld=lld"] if shutil.which("ld.lld") else []
     stages.append([["swiftc"] + INSTRUMENT + lld + ["-static-stdlib"] + objects + ["-lz", "-o", BINARY]])

@@ -1,4 +1,5 @@
 internal import AviaryCore
+internal import AviaryEnsemble
 internal import ZooKeeperProtocol
 
 /// The words that may stand in place of the first frame (docs/protocol/client-protocol.md section 19).
@@ -53,6 +54,8 @@ extension ServerLoop {
         case .stat: addServerStatus(to: &text, listsClients: true)
         case .srst:
             core.resetStatistics()
+            ensemble?.member.resetStatistics()
+            ensemble?.availability.reset()
             metrics.reset()
             text.line("Server stats reset.")
         case .crst:

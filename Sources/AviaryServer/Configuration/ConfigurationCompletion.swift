@@ -33,7 +33,7 @@ extension ConfigurationReader {
         }
         if let port = draft.clientPort {
             draft.configuration.clients.port = port
-        } else if fileName != nil, source(of: "clientPort") == nil {
+        } else if fileName != nil, source(of: "clientPort") == nil, !isMember || draft.configuration.ensemble != nil {
             report(
                 source(of: "clientPortAddress"),
                 "clientPort is not set, so that no client could connect; add a line such as clientPort=2181"
@@ -41,9 +41,10 @@ extension ConfigurationReader {
         }
     }
 
-    /// A single `server.N` line may carry the client port; a static one beside it has to agree, as in Apache.
+    /// The `server.N` line of this server may carry the client port; a static one beside it has to agree, as in Apache.
     private mutating func takeClientAddressOfMember() {
-        guard members.count == 1, let member = members.first, let client = member.client else { return }
+        let own = isMember ? draft.configuration.ensemble?.ownMember : members.count == 1 ? members.first : nil
+        guard let member = own, let client = member.client else { return }
         let (host, port) = (client.host, client.port)
         if case .line(_)? = source(of: "clientPort"), let other = draft.clientPort, other != port {
             report(

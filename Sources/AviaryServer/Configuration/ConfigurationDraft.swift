@@ -22,6 +22,7 @@ struct ConfigurationDraft: Sendable {
     var fourLetterWords: [String]?
     var isStandaloneEnabled = true
     var dynamicConfigurationFile: String?
+    var ensemble = EnsembleDraft()
     var globalSessionWeight = ServerConfiguration.ConnectionThrottle().globalSessionWeight
     var renewSessionWeight = ServerConfiguration.ConnectionThrottle().renewSessionWeight
 

@@ -19,7 +19,7 @@ package enum ConfigurationFile {
         overrides: [ConfigurationOverride]
     ) throws(ConfigurationError) -> (configuration: ServerConfiguration, notes: [ConfigurationNote]) {
         guard let path else {
-            return try ServerConfiguration.read(file: nil, overrides: overrides, openDynamicFile: text(ofFile:))
+            return try ServerConfiguration.read(file: nil, overrides: overrides, openFile: text(ofFile:))
         }
         let file: ConfigurationText
         do throws(UnreadableFile) {
@@ -27,7 +27,7 @@ package enum ConfigurationFile {
         } catch {
             throw ConfigurationError([.init(place: path, text: "cannot be read: \(error.reason)")])
         }
-        return try ServerConfiguration.read(file: file, overrides: overrides, openDynamicFile: text(ofFile:))
+        return try ServerConfiguration.read(file: file, overrides: overrides, openFile: text(ofFile:))
     }
 
     static func text(ofFile path: String) throws(UnreadableFile) -> String {

@@ -36,6 +36,8 @@ package struct ConfigurationKey: Sendable {
     /// What became of one value.
     enum Response: Sendable, Equatable {
         case taken
+        /// Taken, and without effect unless this server turns out to be a member of an ensemble.
+        case takenForMembers
         /// Taken, and worth a warning at every start.
         case cautioned(String)
         /// Valid, and nothing follows from it.
@@ -69,6 +71,27 @@ extension ConfigurationKey {
             guard let value = kind.parse(text) else { return .invalid }
             set(&draft, value)
             return caution(value).map(Response.cautioned) ?? .taken
+        }
+    }
+
+    /// A key that a member of an ensemble acts on, and nobody else.
+    ///
+    /// - Parameter isDefault: true for values that change nothing, so that nothing has to be said where they have no effect.
+    static func forMembers<Value>(
+        _ name: String,
+        _ kind: ValueKind<Value>,
+        default defaultValue: String,
+        caution: @escaping @Sendable (Value) -> String? = { _ in nil },
+        unless isDefault: @escaping @Sendable (Value) -> Bool = { _ in false },
+        set: @escaping @Sendable (inout EnsembleDraft, Value) -> Void
+    ) -> ConfigurationKey {
+        let allowed = kind.allowed
+        return ConfigurationKey(name: name, allowed: allowed, defaultValue: defaultValue, status: .honoured) {
+            text,
+            draft in
+            guard let value = kind.parse(text) else { return .invalid }
+            set(&draft.ensemble, value)
+            return caution(value).map(Response.cautioned) ?? (isDefault(value) ? .taken : .takenForMembers)
         }
     }
 

@@ -50,19 +50,20 @@ extension ServerConfiguration {
     ///
     /// Without a file the defaults are those of somebody who tries the server: loopback addresses, `aviary-data`.
     ///
-    /// - Parameter openDynamicFile: gives the text of the file that `dynamicConfigFile` names.
+    /// - Parameter openFile: gives the text of the files that a member of an ensemble needs besides: the one that
+    ///   `dynamicConfigFile` names, and `myid` in the data directory.
     /// - Throws: all problems at once, in the order of the file.
     package static func read(
         file: ConfigurationText?,
         overrides: [ConfigurationOverride] = [],
-        openDynamicFile: (String) throws(UnreadableFile) -> String = { _ throws(UnreadableFile) in
+        openFile: (String) throws(UnreadableFile) -> String = { _ throws(UnreadableFile) in
             throw UnreadableFile(reason: "files cannot be opened here")
         }
     ) throws(ConfigurationError) -> (configuration: ServerConfiguration, notes: [ConfigurationNote]) {
         var reader = ConfigurationReader(file: file)
         reader.take(overrides: overrides)
         reader.enter()
-        reader.takeMembers(openDynamicFile: openDynamicFile)
+        reader.takeEnsemble(open: openFile)
         let configuration = reader.finish()
         guard reader.problems.isEmpty else { throw ConfigurationError(reader.problemsInOrder) }
         return (configuration, reader.notes)
@@ -104,8 +105,15 @@ struct ConfigurationReader {
     /// Where each setting stands in `assignments`, by what makes two of them the same.
     private var positions: [String: Int] = [:]
     var draft = ConfigurationDraft()
-    private(set) var members: [QuorumMember] = []
-    private var sourceOfMembers: Source?
+    /// `server.N`, `group.N` and `weight.N`.
+    private(set) var lines = ConfigurationLines()
+    /// Whether each of those lines was understood.
+    private(set) var areMembersComplete = true
+    private(set) var sourceOfMembers: Source?
+    /// Keys that were taken and mean something to members of ensembles only, by where they stand.
+    private(set) var forMembers: [(source: String, keys: [String])] = []
+    /// Whether this server is a member of an ensemble.
+    var isMember = false
 
     init(file: ConfigurationText?) {
         fileName = file?.name
@@ -174,6 +182,13 @@ extension ConfigurationReader {
             noteSpelling(of: assignment)
             switch assignment.key.respond(assignment.value, &draft) {
             case .taken: break
+            case .takenForMembers:
+                let source = name(of: assignment.source)
+                if let index = forMembers.firstIndex(where: { $0.source == source }) {
+                    forMembers[index].keys.append(assignment.spelling)
+                } else {
+                    forMembers.append((source, [assignment.spelling]))
+                }
             case .cautioned(let caution): note(.warning, assignment.source, "\(assignment.shown): \(caution)")
             case .invalid: report(assignment.source, "\(assignment.shown): allowed is \(assignment.key.allowed)")
             case .refused(let reason): report(assignment.source, "\(assignment.shown) is refused: \(reason)")
@@ -217,25 +232,27 @@ extension ConfigurationReader {
         }
     }
 
-    /// Reads the `server.N` lines, from this file or from the dynamic one, and refuses what needs an ensemble.
-    mutating func takeMembers(openDynamicFile: (String) throws(UnreadableFile) -> String) {
-        let lines = assignments.filter { $0.key.name == "server." }
-        if let dynamic = assignments.first(where: { $0.key.name == "dynamicConfigFile" }) {
-            for line in lines + assignments.filter({ ["group.", "weight."].contains($0.key.name) }) {
-                report(line.source, "\(line.shown): with dynamicConfigFile this belongs into that file")
-            }
-            takeDynamicFile(dynamic, openDynamicFile)
-        } else {
-            for line in lines {
+    var members: [QuorumMember] { lines.members }
+
+    /// Reads the lines for members, from this file or from the dynamic one.
+    ///
+    /// - Returns: the version of the configuration that they are.
+    mutating func takeMembers(open: (String) throws(UnreadableFile) -> String) -> Int64 {
+        let memberLines = assignments.filter { ConfigurationReader.memberKeys.contains($0.key.name) }
+        guard let dynamic = assignments.first(where: { $0.key.name == "dynamicConfigFile" }) else {
+            for line in memberLines {
                 take(member: line.spelling.withoutPropertyPrefix, line.value, from: line.source)
             }
+            return 0
         }
-        guard let reason = EnsembleRefusal.reason(members: members, isStandaloneEnabled: draft.isStandaloneEnabled)
-        else {
-            return
+        for line in memberLines {
+            report(line.source, "\(line.shown): with dynamicConfigFile this belongs into that file")
         }
-        report(sourceOfMembers ?? source(of: "standaloneEnabled"), reason)
+        takeDynamicFile(dynamic, open)
+        return draft.dynamicConfigurationFile.flatMap { QuorumConfiguration.version(ofDynamicFileNamed: $0) } ?? 0
     }
+
+    private static let memberKeys = ["server.", "group.", "weight."]
 
     private mutating func takeDynamicFile(
         _ dynamic: Assignment,
@@ -246,18 +263,24 @@ extension ConfigurationReader {
         do {
             text = try open(path)
         } catch {
+            areMembersComplete = false
             return report(dynamic.source, "\(dynamic.shown): the file cannot be read: \(error.reason)")
         }
         let file = PropertiesFile(text)
-        for property in file.properties {
+        var last: [String: Int] = [:]
+        for (index, property) in file.properties.enumerated() { last[property.key] = index }
+        for (index, property) in file.properties.enumerated() {
             let source = Source.dynamicLine(path: path, property.line)
-            if property.key.hasPrefix("server.") {
+            if last[property.key] != index {
+                note(.warning, source, "\(property.key) is set again further down, and this line has no effect")
+            } else if ConfigurationReader.memberKeys.contains(where: { property.key.hasPrefix($0) }) {
                 take(member: property.key, property.value, from: source)
-            } else if !property.key.hasPrefix("group") && !property.key.hasPrefix("weight") {
+            } else {
                 report(source, "\(property.key): allowed in a dynamic file are server.N, group.N and weight.N")
             }
         }
         for line in file.malformed {
+            areMembersComplete = false
             report(
                 .dynamicLine(path: path, line.line),
                 "\(line.text): allowed behind \\u are four hexadecimal digits"
@@ -266,12 +289,13 @@ extension ConfigurationReader {
     }
 
     private mutating func take(member key: String, _ value: String, from source: Source) {
-        do {
-            let member = try QuorumMember(number: String(key.dropFirst("server.".count)), value: value)
-            members.append(member)
+        do throws(MalformedConfiguration) {
+            try lines.take(key: key, value: value)
             sourceOfMembers = sourceOfMembers ?? source
         } catch {
-            report(source, "\(key)=\(value): \(error.text); allowed is \(QuorumMember.form)")
+            areMembersComplete = false
+            let form = key.hasPrefix("server.") ? "; allowed is \(QuorumMember.form)" : ""
+            report(source, error.text + form)
         }
     }
 }
@@ -304,6 +328,10 @@ extension ConfigurationReader {
 
     mutating func note(_ severity: ConfigurationNote.Severity, _ source: Source?, _ text: String) {
         notes.append(ConfigurationNote(severity, "\(place(of: source)): \(text)"))
+    }
+
+    mutating func note(_ severity: ConfigurationNote.Severity, _ text: String) {
+        notes.append(ConfigurationNote(severity, text))
     }
 
     func source(of key: String) -> Source? {

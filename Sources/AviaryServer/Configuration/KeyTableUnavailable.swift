@@ -3,7 +3,6 @@
 extension KeyTable {
     /// Reasons continue "accepted without effect: …", for one key and for many.
     private enum Without {
-        static let ensemble = "used by members of an ensemble, and this server stands alone"
         static let adminServer = "there is no HTTP admin server yet, and no port is opened for one"
         static let metrics =
             "there is no metrics endpoint yet, and no port is opened; the four letter word mntr gives the numbers"
@@ -30,145 +29,19 @@ extension KeyTable {
         static let sasl =
             "there is no SASL yet, and a server that only seems to require it would let everyone in; remove it, and "
             + "use enforce.auth.enabled with enforce.auth.schemes=digest to require authentication"
-        static let quorumTLS = "there is no TLS between servers yet, nor an ensemble; remove it"
-        static let quorumSASL = "there is no SASL between servers yet, nor an ensemble; remove it"
+        static let quorumTLS =
+            "there is no TLS between servers yet, and what they say to each other would be open to read and to forge; "
+            + "remove it, and keep the quorum and election ports in a network of their own"
+        static let quorumSASL =
+            "there is no SASL between servers yet, and a server that only seems to require it would let everyone in; "
+            + "remove it, and keep the quorum and election ports in a network of their own"
         static let audit = "there is no audit log yet, and nothing would be recorded; remove it"
         static let requiredScheme =
             "Apache has no such setting, and there is no SASL here yet, so that nothing would be required; use "
             + "enforce.auth.enabled with enforce.auth.schemes"
     }
 
-    private static let any = ValueKind<Int>.int32
-
-    static let ensemble: [ConfigurationKey] = [
-        .ignored("initLimit", .integer(ValueKind.natural, unit: "ticks"), default: "none", because: Without.ensemble),
-        .ignored("syncLimit", .integer(ValueKind.natural, unit: "ticks"), default: "none", because: Without.ensemble),
-        .ignored(
-            "connectToLearnerMasterLimit",
-            .integer(ValueKind.natural, unit: "ticks"),
-            default: "0 (initLimit)",
-            because: Without.ensemble
-        ),
-        .ignored("electionAlg", .integer(3...3), default: "3", because: Without.ensemble, unless: { $0 == 3 }),
-        .ignored(
-            "peerType",
-            .choice("participant", "observer"),
-            default: "participant",
-            because: Without.ensemble,
-            unless: { $0 == "participant" }
-        ),
-        .ignored("group.", .text, default: "none", because: Without.ensemble),
-        .ignored("weight.", .integer(ValueKind.natural), default: "1", because: Without.ensemble),
-        .ignored("quorumListenOnAllIPs", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("oraclePath", .path, default: "none", because: Without.ensemble),
-        .ignored("leaderServes", .yesNo, default: "yes", because: Without.ensemble, unless: isOn),
-        .ignored("syncEnabled", .boolean, default: "true", because: Without.ensemble, unless: isOn),
-        .ignored("observer.syncEnabled", .boolean, default: "true", because: Without.ensemble, unless: isOn),
-        .ignored(
-            "observerMasterPort",
-            .integer(any.lowerBound...65_535),
-            default: "0 (off)",
-            because: Without.ensemble,
-            unless: { $0 <= 0 }
-        ),
-        .ignored("observerMaster.sizeLimit", .property(), default: "33554432", because: Without.ensemble),
-        .ignored("observer.reconnectDelayMs", .property(), default: "0", because: Without.ensemble),
-        .ignored("observer.election.DelayMs", .property(), default: "200", because: Without.ensemble),
-        .ignored("localSessionsEnabled", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("localSessionsUpgradingEnabled", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("enableEagerACLCheck", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("cnxTimeout", .property(), default: "5000", because: Without.ensemble),
-        .ignored("quorumCnxnTimeoutMs", .property(), default: "-1 (syncLimit ticks)", because: Without.ensemble),
-        .ignored("electionPortBindRetry", .property(), default: "3", because: Without.ensemble),
-        .ignored("tcpKeepAlive", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("fastleader.minNotificationInterval", .property(), default: "200", because: Without.ensemble),
-        .ignored("fastleader.maxNotificationInterval", .property(), default: "60000", because: Without.ensemble),
-        .ignored("leaderConnectDelayDuringRetryMs", .property(), default: "100", because: Without.ensemble),
-        .ignored(
-            "leader.maxConcurrentSnapSyncs",
-            .property(),
-            default: "10",
-            documented: ["maxConcurrentSnapSyncs"],
-            because: Without.ensemble
-        ),
-        .ignored(
-            "leader.maxConcurrentDiffSyncs",
-            .property(),
-            default: "100",
-            documented: ["maxConcurrentDiffSyncs"],
-            because: Without.ensemble
-        ),
-        .ignored(
-            "leader.maxTimeToWaitForEpoch",
-            .property(),
-            default: "-1 (off)",
-            documented: ["maxTimeToWaitForEpoch"],
-            because: Without.ensemble
-        ),
-        .ignored("leader.ackLoggingFrequency", .property(), default: "1000", because: Without.ensemble),
-        .ignored("leader.closeSocketAsync", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("learner.closeSocketAsync", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("learner.asyncSending", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("leader.nodelay", .boolean, default: "true", because: Without.ensemble, unless: isOn).flagOnly,
-        .ignored("follower.nodelay", .boolean, default: "true", because: Without.ensemble, unless: isOn).flagOnly,
-        .ignored(
-            "follower.skipLearnerRequestToNextProcessor",
-            .boolean,
-            default: "false",
-            because: Without.ensemble,
-            unless: isOff
-        ),
-        .ignored(
-            "forward_learner_requests_to_commit_processor_disabled",
-            .boolean,
-            default: "false",
-            because: Without.ensemble,
-            unless: isOff
-        ),
-        .ignored("commitLogCount", .property(), default: "500", because: Without.ensemble),
-        .ignored("snapshotSizeFactor", .real(-1_000...1_000), default: "0.33", because: Without.ensemble),
-        .ignored("forceSnapshotSync", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored("multiAddress.enabled", .boolean, default: "false", because: Without.ensemble, unless: isOff),
-        .ignored(
-            "multiAddress.reachabilityCheckEnabled",
-            .boolean,
-            default: "true",
-            because: Without.ensemble,
-            unless: isOn
-        ),
-        .ignored(
-            "multiAddress.reachabilityCheckTimeoutMs",
-            .integer(),
-            default: "1000",
-            because: Without.ensemble
-        ),
-        .ignored("quorum.cnxn.threads.size", .integer(), default: "20", because: Without.ensemble),
-        .ignored(
-            "quorum.auth.kerberos.servicePrincipal",
-            .text,
-            default: "zkquorum/localhost",
-            because: Without.ensemble
-        ),
-        .ignored(
-            "quorum.auth.learner.saslLoginContext",
-            .text,
-            default: "QuorumLearner",
-            because: Without.ensemble
-        ),
-        .ignored(
-            "quorum.auth.server.saslLoginContext",
-            .text,
-            default: "QuorumServer",
-            because: Without.ensemble
-        ),
-        .ignored(
-            "kerberos.canonicalizeHostNames",
-            .boolean,
-            default: "false",
-            because: Without.ensemble,
-            unless: isOff
-        ),
-    ]
+    static let any = ValueKind<Int>.int32
 
     static let administration: [ConfigurationKey] = [
         .ignored("admin.enableServer", .boolean, default: "true", because: Without.adminServer, unless: isOff),
@@ -449,6 +322,6 @@ extension KeyTable {
         }
     }
 
-    private static let isOff: @Sendable (Bool) -> Bool = { !$0 }
-    private static let isOn: @Sendable (Bool) -> Bool = { $0 }
+    static let isOff: @Sendable (Bool) -> Bool = { !$0 }
+    static let isOn: @Sendable (Bool) -> Bool = { $0 }
 }

@@ -1,4 +1,4 @@
-/// Everything a standalone server can be told, typed and validated.
+/// Everything a server can be told, typed and validated.
 ///
 /// A value of this type is always usable: `ServerConfiguration.read` refuses what it cannot
 /// represent, so that nothing behind it has to look at text again. Every property names the `zoo.cfg` key that sets it.
@@ -15,6 +15,8 @@ package struct ServerConfiguration: Sendable, Equatable {
     package var features = Features()
     package var containers = Containers()
     package var fourLetterWords = FourLetterWords()
+    /// `nil` for a server that stands alone.
+    package var ensemble: EnsembleConfiguration?
 
     package init() {}
 
@@ -256,7 +258,8 @@ extension ServerConfiguration {
         package var emulates353TTLNodes = false
         /// `enforceQuota`: whether hard quotas refuse.
         package var enforcesQuota = false
-        /// `reconfigEnabled`: which error a standalone server answers `reconfig` with.
+        /// `reconfigEnabled`: whether an ensemble can be changed while it serves; in a standalone server, which error
+        /// `reconfig` is answered with.
         package var reconfig = false
         /// `readonlymode.enabled`.
         package var readOnlyMode = false

@@ -1,4 +1,5 @@
 internal import AviaryCore
+internal import AviaryEnsemble
 internal import AviaryStorage
 internal import Logging
 internal import ZooKeeperProtocol
@@ -54,14 +55,45 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
         into target: inout CoreRestorer,
         progress: @escaping (RecoveryProgress) -> Void
     ) throws(StorageError) -> RecoveryReport {
+        let recovery = Recovery(
+            disk: disk,
+            directories: directories,
+            gzip: gzip,
+            options: recoveryOptions,
+            progress: progress
+        )
+        return try recovery.run(into: &target)
+    }
+
+    /// The same for a member of an ensemble.
+    func recovery(_ progress: @escaping (RecoveryProgress) -> Void) -> MemberRecovery<D, Gzip> {
+        MemberRecovery(
+            disk: disk,
+            directories: directories,
+            gzip: gzip,
+            options: recoveryOptions,
+            progress: progress
+        )
+    }
+
+    /// Loads once more while a member runs, and nobody writes.
+    func reload(into target: inout CoreRestorer) throws(StorageError) -> RecoveryReport {
+        try recovery { _ in }.reload(into: &target)
+    }
+
+    /// What a leader's files have for learners.
+    func history() -> HistorySource<D, Gzip> {
+        HistorySource(disk: disk, directories: directories, gzip: gzip, limits: readingLimits)
+    }
+
+    private var recoveryOptions: RecoveryOptions {
         var options = RecoveryOptions()
         options.limits = readingLimits
         options.comparesDigests = configuration.storage.keepsDigest
         options.trustsMissingSnapshot = configuration.storage.trustsMissingSnapshot
         options.createsDatabase = configuration.storage.createsDatabase
         options.forcesSync = configuration.storage.forcesSync
-        let recovery = Recovery(disk: disk, directories: directories, gzip: gzip, options: options, progress: progress)
-        return try recovery.run(into: &target)
+        return options
     }
 
     /// The snapshot that a fresh directory needs before the first log record: without it Apache's servers would refuse
@@ -81,8 +113,12 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
     /// The reserve holds the group that meets a full disk, everything that was on its way behind it, one frame that the
     /// loop took last, and after that the end of some 70 000 sessions.
     ///
-    /// - Parameter limits: what the loop lets wait for the disk.
-    func openWorker(lastZxid: Zxid, limits: Limits) throws(StorageError) -> StorageWorker<D, Gzip> {
+    /// - Parameters:
+    ///   - limits: what the loop lets wait for the disk.
+    ///   - hasLostMemory: of a member, whether its files do not say all that it ever promised.
+    func openWorker(lastZxid: Zxid, limits: Limits, hasLostMemory: Bool = false) throws(StorageError) -> StorageWorker<
+        D, Gzip
+    > {
         let storage = configuration.storage
         let options = StorageWorkerOptions(
             log: TxnLogOptions(
@@ -107,11 +143,12 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
             directories: directories,
             gzip: gzip,
             lastZxid: lastZxid,
-            options: options
+            options: options,
+            hasLostMemory: hasLostMemory
         )
     }
 
-    private var readingLimits: ReadingLimits {
+    var readingLimits: ReadingLimits {
         ReadingLimits(maxBufferBytes: maxBufferBytes, extendedTypes: configuration.features.extendedTypes)
     }
 

@@ -37,6 +37,14 @@ final class LogThread: Sendable {
         }
     }
 
+    /// Hands orders over, in this order. Only on the loop.
+    func submit(_ orders: [StorageOrder]) {
+        shared.monitor.locked {
+            shared.waiting += orders
+            shared.monitor.signal()
+        }
+    }
+
     /// Lets the thread finish what it has and end.
     func stop() {
         shared.monitor.locked {

@@ -9,7 +9,7 @@ package import Logging
     internal import Darwin
 #endif
 
-extension StandaloneServer {
+extension Server {
     /// Claims the port, loads the data directory, and serves until the result is told to stop.
     ///
     /// - Parameter notes: what reading the configuration had to say; logged.

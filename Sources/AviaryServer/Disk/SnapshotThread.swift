@@ -9,16 +9,19 @@ final class SnapshotChunk: @unchecked Sendable {
 
 /// What the loop asks of the snapshot thread.
 enum SnapshotOrder: Sendable {
-    case begin(SnapshotHead)
+    /// - run: named in what is reported of it.
+    case begin(SnapshotHead, run: Int)
     case append(SnapshotChunk)
     case finish(digest: UInt64?)
+    /// The snapshot under way is not wanted any more.
+    case abandon
 }
 
 /// What the snapshot thread tells the loop.
 enum SnapshotReport: Sendable {
     case written(SnapshotChunk)
-    case finished(name: String, bytes: Int64)
-    case failed(StorageError)
+    case finished(run: Int, name: String, bytes: Int64)
+    case failed(run: Int, StorageError)
     case ended
 }
 
@@ -100,6 +103,7 @@ final class SnapshotThread: Sendable {
         private let report: @Sendable (SnapshotReport) -> Void
         private var nextPurge: Int64?
         private var isWriting = false
+        private var current = 0
 
         init(
             files: consuming Files,
@@ -146,7 +150,8 @@ final class SnapshotThread: Sendable {
         private func carryOut(_ order: SnapshotOrder) {
             do throws(StorageError) {
                 switch order {
-                case .begin(let head):
+                case .begin(let head, let run):
+                    current = run
                     isWriting = true
                     try files.begin(head)
                 case .append(let chunk):
@@ -159,13 +164,16 @@ final class SnapshotThread: Sendable {
                     guard isWriting else { return }
                     let file = try files.finish(digest: digest)
                     isWriting = false
-                    report(.finished(name: file.name, bytes: file.bytes))
+                    report(.finished(run: current, name: file.name, bytes: file.bytes))
                     purge()
+                case .abandon:
+                    if isWriting { files.abandon() }
+                    isWriting = false
                 }
             } catch {
                 files.abandon()
                 isWriting = false
-                report(.failed(error))
+                report(.failed(run: current, error))
                 if case .append(let chunk) = order { report(.written(chunk)) }
             }
         }

@@ -1,5 +1,6 @@
 internal import AviaryCore
 internal import Crypto
+internal import ZooKeeperProtocol
 
 extension CoreOptions {
     /// What the configuration means for the core.
@@ -10,6 +11,12 @@ extension CoreOptions {
         minSessionTimeoutMilliseconds = sessions.minimumTimeout.milliseconds
         maxSessionTimeoutMilliseconds = sessions.maximumTimeout.milliseconds
         handshakeTimeoutMilliseconds = configuration.clients.sessionlessTimeout.milliseconds
+
+        if let ensemble = configuration.ensemble {
+            serverID = ensemble.me.rawValue
+            localSessionsEnabled = ensemble.localSessions
+            localSessionsUpgradingEnabled = ensemble.upgradesLocalSessions
+        }
 
         maxBufferBytes = configuration.limits.maximumPacketSize + configuration.limits.extraRecordSize
         // A reply may be larger than a request, and one that collects many of them larger still.

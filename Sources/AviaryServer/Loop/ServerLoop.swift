@@ -1,4 +1,5 @@
 internal import AviaryCore
+internal import AviaryEnsemble
 internal import AviaryStorage
 internal import Logging
 internal import NIOCore
@@ -68,6 +69,10 @@ final class ServerLoop: @unchecked Sendable {
     private var complaints = LogLimiter<Complaint>(interval: .seconds(600))
 
     @exclusivity(unchecked) var storage: StorageLink?
+    /// Of a member of an ensemble.
+    @exclusivity(unchecked) var ensemble: EnsembleLink?
+    /// Told once when the disk has failed and this process must end.
+    let fatal: @Sendable (StorageError) -> Void
     @exclusivity(unchecked) private(set) var isStopping = false
     private var whenQuiet: (@Sendable () -> Void)?
 
@@ -79,9 +84,11 @@ final class ServerLoop: @unchecked Sendable {
         directories: Directories,
         directorySizes: @escaping @Sendable () -> (data: Int64, log: Int64),
         logger: Logger,
-        now: Now
+        now: Now,
+        fatal: @escaping @Sendable (StorageError) -> Void
     ) {
         self.eventLoop = eventLoop
+        self.fatal = fatal
         self.core = core
         self.configuration = configuration
         self.limits = limits
@@ -152,8 +159,8 @@ final class ServerLoop: @unchecked Sendable {
         if !resumed.isEmpty { readOn() }
         carryOut()
         if isLookDue { limitClientMemory() }
-        // Closing a connection may have given the core more to say.
-        guard output.isEmpty, resumed.isEmpty else {
+        // Closing a connection may have given the core more to say, and a leader has more to apply than fits a turn.
+        guard output.isEmpty, resumed.isEmpty, ensemble?.hasMore != true else {
             now = SystemClock.now()
             armTimer()
             return eventLoop.execute(endTurnTask)
@@ -176,9 +183,10 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     /// Whether as many bytes wait for the disk as may: the space that is reserved for a full disk has to hold them.
-    private var isLogBehind: Bool {
-        (storage?.unstoredBytes ?? 0) + output.logBytes.count >= limits.unstoredBytes
-    }
+    private var isLogBehind: Bool { unstoredBytes + output.logBytes.count >= limits.unstoredBytes }
+
+    /// Bytes of transactions handed over to the disk and not reported durable.
+    var unstoredBytes: Int { ensemble?.member.unstoredBytes ?? storage?.unstoredBytes ?? 0 }
 
     /// Whether a frame may be handed to the core now. A write that the log has no room for waits with its connection;
     /// reads of other connections go on.
@@ -194,10 +202,16 @@ final class ServerLoop: @unchecked Sendable {
     /// Does everything in `output`: the log first, then clients. Nothing depends on that order; it only starts the disk
     /// a little earlier.
     func carryOut() {
-        guard !isCarryingOut, !output.isEmpty else { return }
+        guard !isCarryingOut else { return }
+        if let ensemble { settle(ensemble) }
+        guard !output.isEmpty else { return }
         isCarryingOut = true
         swap(&output, &outgoing)
-        if !outgoing.log.isEmpty || outgoing.isSnapshotDue { submitLog() }
+        if ensemble != nil {
+            if outgoing.isSnapshotDue, ensemble?.member.isServing == true { beginSnapshot() }
+        } else if !outgoing.log.isEmpty || outgoing.isSnapshotDue {
+            submitLog()
+        }
         var gathered = 0
         for index in outgoing.clients.indices {
             switch outgoing.clients[index] {
@@ -241,7 +255,7 @@ final class ServerLoop: @unchecked Sendable {
     }
 
     private func armTimer() {
-        let deadline = core.nextDeadlineMicroseconds
+        let deadline = min(core.nextDeadlineMicroseconds, ensemble?.member.nextDeadlineMicroseconds ?? .max)
         guard deadline < timerMicroseconds else { return }
         timer?.cancel()
         timerMicroseconds = deadline
@@ -254,6 +268,7 @@ final class ServerLoop: @unchecked Sendable {
         timerMicroseconds = .max
         beginTurn()
         core.advance(to: now, into: &output)
+        ensemble?.member.advance(&core, to: now, into: &output)
     }
 
     private func log(_ note: CoreNote) {
@@ -288,7 +303,7 @@ final class ServerLoop: @unchecked Sendable {
 
     /// Whether a connection may come in; it is closed without a byte otherwise.
     func admit(_ peer: Peer) -> Bool {
-        guard !isStopping else { return false }
+        guard !isStopping, ensemble?.takesClients != false else { return false }
         guard let refusal = admission.admit(peer.key) else { return true }
         beginTurn()
         metrics.connectionsRejected += 1

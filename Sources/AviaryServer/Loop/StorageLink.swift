@@ -15,6 +15,7 @@ final class StorageLink {
     @exclusivity(unchecked) fileprivate var batches: [LogBatch] = []
     fileprivate var chunks: [SnapshotChunk] = []
     fileprivate var snapshot: SnapshotRun?
+    fileprivate var lastRun = 0
     /// The next try after a snapshot that failed.
     fileprivate var retry: Scheduled<Void>?
     /// The last snapshot failed, and that was told.
@@ -26,6 +27,7 @@ final class StorageLink {
 
     /// A snapshot under way.
     fileprivate struct SnapshotRun {
+        let number: Int
         let head: SnapshotHead
         let startedMicroseconds: Int64
         /// Handed over and not written yet.
@@ -61,10 +63,12 @@ extension ServerLoop {
             storage.hasLogEnded = true
             if isStopping { becomeQuiet() }
             logEnded()
-        case .durable(let report):
-            logged(report)
         case .warning(let warning):
             warned(warning)
+        case .some(let report) where ensemble != nil:
+            if let ensemble { stored(report, ensemble) }
+        case .durable(let report):
+            logged(report)
         case .acceptedEpochStored, .currentEpochStored, .truncated, .snapshotBytesWritten, .snapshotInstalled,
             .snapshotFailed:
             // A server alone has nobody who would want that.
@@ -97,7 +101,7 @@ extension ServerLoop {
             case .ok: .plenty
             case .exhausted: .exhausted
             case .low:
-                availableBytes - Int64(storage?.unstoredBytes ?? 0)
+                availableBytes - Int64(unstoredBytes)
                     < Int64(limits.lastLogBytes + Limits.sessionEndBytes * core.sessionCount) ? .exhausted : .low
             }
         core.setLogRoom(room, at: now, into: &output)
@@ -130,11 +134,13 @@ extension ServerLoop {
     func beginSnapshot() {
         guard let storage, storage.snapshot == nil, storage.retry == nil, !isStopping else { return }
         let head = core.beginSnapshot()
+        storage.lastRun += 1
         storage.snapshot = StorageLink.SnapshotRun(
+            number: storage.lastRun,
             head: head,
             startedMicroseconds: SystemClock.monotonicMicroseconds()
         )
-        storage.snapshots.submit(.begin(head))
+        storage.snapshots.submit(.begin(head, run: storage.lastRun))
         bookSnapshotStep()
     }
 
@@ -164,6 +170,15 @@ extension ServerLoop {
         }
     }
 
+    /// Gives up a snapshot under way: the tree that it is a picture of is about to go.
+    func abandonSnapshot() {
+        guard let storage, storage.snapshot != nil else { return }
+        storage.snapshot = nil
+        storage.chunks.removeAll()
+        core.abandonSnapshot()
+        storage.snapshots.submit(.abandon)
+    }
+
     func snapshotReported(_ report: SnapshotReport) {
         guard let storage else { return }
         switch report {
@@ -175,8 +190,8 @@ extension ServerLoop {
                 storage.chunks.append(chunk)
             }
             bookSnapshotStep()
-        case .finished(let name, let bytes):
-            guard let run = storage.snapshot else { return }
+        case .finished(let number, let name, let bytes):
+            guard let run = storage.snapshot, run.number == number else { return }
             let taken = (SystemClock.monotonicMicroseconds() - run.startedMicroseconds) / 1000
             metrics.snapshotTime.add(taken)
             logger.info(
@@ -186,7 +201,8 @@ extension ServerLoop {
             storage.snapshot = nil
             storage.isSnapshotFailing = false
             storage.chunks.removeAll()
-        case .failed(let error):
+        case .failed(let number, let error):
+            guard storage.snapshot?.number == number else { return }
             metrics.snapshotErrors += 1
             storage.snapshot = nil
             storage.chunks.removeAll()

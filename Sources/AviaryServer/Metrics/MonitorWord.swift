@@ -4,7 +4,7 @@ internal import ZooKeeperProtocol
 // mntr: one `zk_NAME<TAB>VALUE` a line (docs/protocol/client-protocol.md section 19).
 //
 // The names are Apache's, in its order, and of them those that mean something here: there are no queues between
-// processors, no ensemble and no Java machine whose figures could be shown, and a zero that never changes would be a lie
+// processors and no Java machine whose figures could be shown, and a zero that never changes would be a lie
 // on a dashboard. docs/design/server.md lists what is left out.
 
 extension ServerLoop {
@@ -14,6 +14,7 @@ extension ServerLoop {
         addCounters(to: &text)
         addSummaries(to: &text)
         addPercentiles(to: &text)
+        addEnsemble(to: &text)
     }
 
     private func addGauges(to text: inout StatusText) {
@@ -43,24 +44,6 @@ extension ServerLoop {
         text.metric("max_latency", statistics.latency.max)
         text.metric("outstanding_tls_handshake", 0)
         text.metric("min_client_response_size", statistics.minResponseBytes)
-    }
-
-    /// What a member says besides; who follows it is known elsewhere.
-    private func addRole(to text: inout StatusText) {
-        let statistics = core.statistics
-        switch core.role {
-        case .standalone, .looking, .readOnly:
-            break
-        case .learner(let isObserver):
-            text.metric("peer_state", isObserver ? "observing - broadcast" : "following - broadcast")
-        case .leader:
-            text.metric("peer_state", "leading - broadcast")
-            text.metric("pending_syncs", core.pendingSyncCount)
-            text.metric("proposal_count", statistics.proposals)
-            text.metric("last_proposal_size", statistics.lastProposalBytes)
-            text.metric("min_proposal_size", statistics.minProposalBytes)
-            text.metric("max_proposal_size", statistics.maxProposalBytes)
-        }
     }
 
     private func addQuotas(to text: inout StatusText) {

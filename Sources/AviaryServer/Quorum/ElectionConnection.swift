@@ -104,7 +104,7 @@ final class ElectionConnection: ChannelInboundHandler {
             deadline?.cancel()
             deadline = nil
         } else if used > 0 || deadline == nil {
-            expect(within: ElectionTransport.frameTimeout)
+            expect(within: transport.options.frameTimeout)
         }
     }
 

@@ -33,6 +33,8 @@ final class ElectionTransport: @unchecked Sendable {
         var connecting = ConnectAttempt.Options()
         /// How long a connection that comes in may take to say who it is (`quorumCnxnTimeoutMs`).
         var introductionTimeout = TimeAmount.seconds(5)
+        /// How long a message may take to arrive once it has begun.
+        var frameTimeout = TimeAmount.seconds(10)
         /// `multiAddress.enabled`: whether the initial message names more than one address.
         var announcesAllAddresses = false
         /// `quorumListenOnAllIPs`.
@@ -51,8 +53,6 @@ final class ElectionTransport: @unchecked Sendable {
         }
     }
 
-    /// How long a message may take to arrive once it has begun.
-    static let frameTimeout = TimeAmount.seconds(10)
     /// Bytes of messages that are not complete, of all connections.
     private static let maximumHeldBytes = 16 << 20
 

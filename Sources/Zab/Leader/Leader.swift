@@ -63,6 +63,8 @@ struct Leader: Sendable {
     var reconfiguration: PendingReconfiguration?
     /// Reconfigurations that have been committed, for learners that are still to hear of it.
     var activations: [Activated] = []
+    /// How learners were brought up to date.
+    var syncs = SyncCounts()
 
     /// Elected: opens discovery with the learners that came before we knew (`LeaderDiscovery`).
     init(state: borrowing PeerState, links: [LearnerLink], at time: Int64) {

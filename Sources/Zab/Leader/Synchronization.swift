@@ -37,6 +37,7 @@ extension Leader {
         into output: inout ZabOutput
     ) {
         let id = links[index].id
+        syncs.transactions += 1
         switch plan {
         case .diff:
             links[index].readThrough = links[index].lastZxid
@@ -90,6 +91,7 @@ extension Leader {
     }
 
     private mutating func requestSnapshot(_ index: Int, into output: inout ZabOutput) {
+        syncs.snapshots += 1
         links[index].phase = .receivingSnapshot
         links[index].isReading = true
         output.links.append(.readHistory(links[index].id, .snapshot))

@@ -171,13 +171,13 @@ struct ConfigurationNoteTests {
             notes == [
                 ConfigurationNote(
                     .info,
-                    "zoo.cfg: accepted without effect: initLimit, syncLimit (used by members of an ensemble, and this "
-                        + "server stands alone)"
+                    "zoo.cfg: accepted without effect: admin.serverPort, admin.enableServer (there is no HTTP admin "
+                        + "server yet, and no port is opened for one)"
                 ),
                 ConfigurationNote(
                     .info,
-                    "zoo.cfg: accepted without effect: admin.serverPort, admin.enableServer (there is no HTTP admin "
-                        + "server yet, and no port is opened for one)"
+                    "zoo.cfg: accepted without effect: initLimit, syncLimit (used by members of an ensemble, and this "
+                        + "server stands alone)"
                 ),
             ]
         )

@@ -68,6 +68,8 @@ struct ConfigurationValueTests {
             "clientPortAddress", "autopurge.purgeInterval", "enforce.auth.enabled", "enforce.auth.schemes",
             "standaloneEnabled", "dynamicConfigFile", "server.",
         ])
+        // ConfigurationEnsembleTests.
+        tested.formUnion(KeyTable.ensemble.filter { $0.status == .honoured }.map(\.name))
         let honoured = KeyTable.all.filter { $0.status == .honoured }.map(\.name)
         #expect(tested == Set(honoured))
     }

@@ -1,4 +1,5 @@
 import Testing
+import ZooKeeperProtocol
 
 @testable import AviaryServer
 
@@ -92,6 +93,37 @@ struct RealFilesTests {
         #expect(!notes.contains { $0.severity == .warning })
     }
 
+    @Test("Three servers as the administrator's guide has them, and the one that is an observer")
+    func ensemble() throws {
+        let text = """
+            tickTime=2000
+            dataDir=/var/lib/zookeeper/
+            clientPort=2181
+            initLimit=5
+            syncLimit=2
+            peerType=observer
+            server.1=zoo1:2888:3888
+            server.2=zoo2:2888:3888
+            server.3=zoo3:2888:3888
+            server.4=zoo4:2888:3888:observer
+            """
+        let (configuration, notes) = try ServerConfiguration.read(
+            file: ConfigurationText(name: "zoo.cfg", text: text),
+            openFile: { path throws(UnreadableFile) in
+                guard path == "/var/lib/zookeeper/myid" else { throw UnreadableFile(reason: path) }
+                return "4\n"
+            }
+        )
+        let ensemble = try #require(configuration.ensemble)
+        #expect(ensemble.me.rawValue == 4)
+        #expect(ensemble.ownMember?.role == .observer)
+        #expect(ensemble.members.voters.count == 3)
+        #expect(ensemble.initLimit == 5)
+        #expect(ensemble.syncLimit == 2)
+        #expect(ensemble.introductionTimeout == .seconds(4))
+        #expect(notes.isEmpty)
+    }
+
     @Test("Kafka's and Confluent's, with all connections allowed")
     func kafka() throws {
         let text = """
@@ -136,7 +168,12 @@ struct RealFilesTests {
             _ = try ServerConfiguration.parse(text: text, fileName: "zoo.cfg")
             Issue.record("was accepted")
         } catch {
-            #expect(error.problems.map(\.place) == ["zoo.cfg:4", "zoo.cfg:7", "zoo.cfg:11", "zoo.cfg:12"])
+            // The file myid, initLimit and syncLimit are missing, too.
+            #expect(
+                error.problems.map(\.place) == [
+                    "zoo.cfg:2", "zoo.cfg:4", "zoo.cfg:4", "zoo.cfg:7", "zoo.cfg:11", "zoo.cfg:12",
+                ]
+            )
         }
     }
 }

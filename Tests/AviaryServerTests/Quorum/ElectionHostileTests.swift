@@ -76,7 +76,14 @@ struct ElectionHostileTests {
 
     @Test("Bytes may come one by one, and many messages at once")
     func pieces() async throws {
-        try await with(try await ElectionNode(1)) { node in
+        let node = try await ElectionNode(
+            1,
+            adjust: {
+                $0.introductionTimeout = .seconds(60)
+                $0.frameTimeout = .seconds(60)
+            }
+        )
+        try await with(node) { node in
             let connection = try TestClient(port: node.port)
             for byte in Introduction.bytes(2, "zoo:3888") + TestClient.frame(Array("slowly".utf8)) {
                 try connection.send([byte])
@@ -110,6 +117,16 @@ struct ElectionHostileTests {
             let halting = try TestClient(port: node.port)
             try halting.send(TestClient.int64(Introduction.v1))
             #expect(silent.isClosed())
+            #expect(halting.isClosed())
+            try await expectService(node)
+        }
+    }
+
+    @Test("A message that has begun has to be whole in time")
+    func frameDeadline() async throws {
+        try await with(try await ElectionNode(1, adjust: { $0.frameTimeout = .milliseconds(50) })) { node in
+            let halting = try TestClient(port: node.port)
+            try halting.send(Introduction.bytes(2, "zoo:3888") + TestClient.int32(100) + [1, 2, 3])
             #expect(halting.isClosed())
             try await expectService(node)
         }

@@ -50,7 +50,7 @@ struct TestServer: Sendable {
         adjust(&configuration)
         let log = RecordingLog()
         let fatal = FatalErrors()
-        let running = try await StandaloneServer.start(
+        let running = try await Server.start(
             configuration: configuration,
             logger: log.logger,
             disk: disk,

@@ -14,6 +14,10 @@ package struct StartError: Error, Sendable, CustomStringConvertible {
     init(_ error: StorageError) {
         self.init(error.description)
     }
+
+    static let noThread = StartError(
+        "the system has no thread to give: raise the limit on processes of this user (ulimit -u), or of its container"
+    )
 }
 
 /// What the process ends with when it does not end well.
