@@ -1,7 +1,8 @@
 import AviaryCore
 import ZooKeeperProtocol
 
-/// What clients send: up to four connections at once, many frames, a disk that waits, time that passes, sessions that move.
+/// What clients send: up to four connections at once, many frames, a disk that waits, time that passes, sessions that
+/// move, and in between somebody who asks by a four-letter word how things stand.
 ///
 /// Input: a byte of options, then steps: a byte (two bits for the connection, the rest for what happens), and what that
 /// needs.
@@ -42,6 +43,10 @@ enum FrameTarget {
                 let room: [LogRoom] = [.plenty, .low, .exhausted, .plenty]
                 server.core.setLogRoom(room[slot], at: server.now, into: &server.output)
                 server.carryOut()
+            case 63:
+                let words = FourLetterWord.allCases
+                let word = words[Int(input.byte()) % words.count]
+                server.answer(word, argument: UnsafeRawBufferPointer(start: nil, count: 0))
             default:
                 server.send([UInt8](input.bytes(input.length())), on: slots[slot])
             }

@@ -104,6 +104,7 @@ final class FuzzServer {
     func receive(_ bytes: UnsafeRawBufferPointer, on connection: Connection) {
         guard !connection.isClosed else { return }
         connection.held.append(bytes)
+        if connection.isFirstFrame, connection.held.count >= 4, takeWord(connection) { return }
         // From memory of its own, too.
         _ = [UInt8](connection.held.bytes).withUnsafeBytes { core.fetchAhead(frames: $0) }
         while !connection.isClosed, connection.held.count >= 4 {
@@ -120,6 +121,22 @@ final class FuzzServer {
             take(frame, connection)
         }
     }
+
+    /// A four-letter word in place of the first frame: is answered, and ends the connection.
+    ///
+    /// - Returns: whether it was one, or may yet be.
+    private func takeWord(_ connection: Connection) -> Bool {
+        let bytes = connection.held.bytes
+        guard let word = FourLetterWord(UInt32(bigEndian: bytes.loadUnaligned(as: UInt32.self))) else { return false }
+        if word == .stmk, bytes.count < FourLetterWord.traceMaskBytes { return true }
+        core.noteFourLetterWord(connection.id)
+        let argument = [UInt8](bytes.dropFirst(4))
+        argument.withUnsafeBytes { answer(word, argument: $0) }
+        disconnect(connection)
+        return true
+    }
+
+    func isOpen(_ id: ConnectionID) -> Bool { connections[id] != nil }
 
     /// One frame, without its length.
     func send(_ frame: [UInt8], on connection: Connection) {

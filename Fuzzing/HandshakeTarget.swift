@@ -1,7 +1,8 @@
 import AviaryCore
 import ZooKeeperProtocol
 
-/// What comes first on a connection, in any pieces, while another client holds a session that it may try to take.
+/// What comes first on a connection, four-letter words among it, in any pieces, while another client holds a session
+/// that it may try to take.
 ///
 /// Input: a byte of options, then connections: a byte that says how the bytes come, two bytes of length, the bytes.
 enum HandshakeTarget {

@@ -27,9 +27,11 @@ BINARY = os.path.join(WORK, "aviary-fuzz")
 TARGETS = {"frames": 8192, "handshakes": 4096, "logs": 65536, "snapshots": 65536, "configuration": 16384, "quorum": 8192}
 
 # What of the server's shell is compiled in: all of it does without sockets and threads.
-SHELL = ["Configuration/*.swift", "Client/ConnectionThrottle.swift", "Client/HeldBytes.swift",
-         "Client/WrongProtocol.swift", "Disk/ZlibCodec.swift",
-         "Loop/CoreOptions.swift", "Loop/Limits.swift", "Metrics/ProcessFacts.swift", "System/SystemClock.swift"]
+SHELL = ["BuildInfo.swift", "Configuration/*.swift", "Client/ConnectionThrottle.swift", "Client/*Word*.swift",
+         "Client/HeldBytes.swift", "Client/WrongProtocol.swift", "Disk/ZlibCodec.swift", "Loop/CoreOptions.swift",
+         "Loop/Limits.swift", "Metrics/*.swift", "System/CalendarText.swift", "System/SystemClock.swift"]
+
+WORDS = b"conf cons crst dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk wchc wchp wchs".split()
 
 FEATURES = ["-swift-version", "6", "-enable-upcoming-feature", "ExistentialAny", "-enable-upcoming-feature",
             "InternalImportsByDefault", "-enable-upcoming-feature", "MemberImportVisibility"]
@@ -108,7 +110,8 @@ def compile_all(log):
     ]
     objects = [os.path.join(modules, os.path.basename(path) + ".o") for path in sources("CInstructions/*.c")]
     objects += [os.path.join(modules, name + ".o")
-               for name in ("ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Zab", "AviaryEnsemble", "Fuzzing")]
+               for name in ("ZooKeeperProtocol", "Crypto", "AviaryStorage", "AviaryCore", "Zab", "AviaryEnsemble",
+                            "Fuzzing")]
     # Another linker than the default one warns about every function of the sanitizer.
     lld = ["-use-ld=lld"] if shutil.which("ld.lld") else []
     stages.append([["swiftc"] + INSTRUMENT + lld + ["-static-stdlib"] + objects + ["-lz", "-o", BINARY]])
@@ -180,7 +183,7 @@ def seeds(target):
                     steps += bytes([7 << 2 | slot]) + struct.pack(">H", len(frame)) + frame
                     if number % 3 == 0:
                         steps += bytes([number % 7 << 2 | slot, 4])
-            out.append(bytes(steps))
+            out.append(bytes(steps) + bytes([63 << 2, number]))
     elif target == "handshakes":
         for number, transcript in enumerate(transcripts()):
             steps = bytearray([number % 4])
@@ -189,7 +192,8 @@ def seeds(target):
                 body = stream[4:49]
                 steps += bytes([1 | number % 4 << 1]) + struct.pack(">H", len(body)) + body
             out.append(bytes(steps))
-        out += [b"\0\0\0\x04" + word for word in (b"ruok", b"stat", b"GET ", b"\x16\x03\x01\0")]
+        out += [b"\0\0\0\x04" + word for word in WORDS + [b"GET ", b"\x16\x03\x01\0"]]
+        out.append(b"\0\0\0\x0cstmk\0\0\0\0\0\0\x01\x32")
     elif target == "logs":
         for path in golden_files("log.*"):
             data = open(path, "rb").read().rstrip(b"\0") + b"\0" * 20
@@ -253,6 +257,13 @@ def configurations():
             out.append(base + "".join("%s=%s\n" % (key, value) for key in keys[at:at + 12]).encode())
     out.append(base + b"dynamicConfigFile=/x\n\0server.1=h:1:2:participant;0.0.0.0:2181\nversion=100\n")
     out.append(base + b"server.1=[::1]:2888:3888|h:1:2;2181\nauthProvider.1=x\n\\u0041=\\\n b\n")
+    # Members of an ensemble, by their own file and by a dynamic one.
+    members = b"server.1=a:1:2;0.0.0.0:2181\nserver.2=b:1:2\nserver.3=c:1:2|d:3:4\nserver.4=e:1:2:observer\n"
+    member = base + b"initLimit=10\nsyncLimit=5\nmultiAddress.enabled=true\n"
+    out += [member + members + b"group.1=1:2\ngroup.2=3\nweight.3=0\n\0\0002\n",
+            member + b"dynamicConfigFile=/x.1f\nstandaloneEnabled=false\n\0" + members + b"\0004\n"]
+    out += [member + members + "".join("%s=3\n" % key for key in keys[at:at + 12]).encode() + b"\0\0003"
+            for at in range(0, len(keys), 12)]
     return out
 
 

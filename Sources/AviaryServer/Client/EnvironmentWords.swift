@@ -1,5 +1,4 @@
 internal import AviaryStorage
-internal import NIOCore
 
 // conf, dirs, envi: how this server is set up and where it runs.
 
