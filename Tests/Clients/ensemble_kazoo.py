@@ -28,7 +28,16 @@ class Session:
         self.lost = 0
         self.client = KazooClient(hosts=load.hosts, timeout=load.timeout, connection_retry=QUICK, command_retry=QUICK)
         self.client.add_listener(self.changed)
-        self.client.start(60)
+        self.start(time.monotonic() + 60)
+
+    def start(self, deadline):
+        """kazoo reports a connection that was made and has broken at once as a time-out as well, however early it is."""
+        while True:
+            try:
+                return self.client.start(60)
+            except KazooTimeoutError:
+                if time.monotonic() > deadline:
+                    raise
 
     def changed(self, state):
         self.lost += state == KazooState.LOST

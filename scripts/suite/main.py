@@ -35,6 +35,8 @@ class ClientCheck:
 
 # The longest first: two run at a time.
 CHECKS = [
+    ClientCheck("ensemble", "ensemble.py", ["kazoo"], limit=400),
+    ClientCheck("interop", "interop.py", ["kazoo", "jdk", "jars"], limit=400),
     ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
     ClientCheck("limits", "limits.py"),
     ClientCheck("abuse", "abuse.py"),
@@ -55,9 +57,7 @@ CHECKS = [
 # Run only when they are named. `load` is for --sanitize: it measures nothing and compares nothing.
 OPT_IN = [
     ClientCheck("load", "load.py", ["gcc"], limit=900),
-    ClientCheck("ensemble", "ensemble.py", ["kazoo"], limit=400),
     ClientCheck("ensemble-long", "ensemble_long.py", ["kazoo", "jdk", "jars"], limit=600),
-    ClientCheck("interop", "interop.py", ["kazoo", "jdk", "jars"], limit=400),
 ]
 
 
