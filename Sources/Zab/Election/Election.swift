@@ -10,6 +10,8 @@ struct Election: Sendable {
         case none
         /// The vote changed: everybody is to hear of it.
         case changed
+        /// The sender is in this round and votes for somebody else than it would if it had heard this server's vote.
+        case outvoted
         /// `vote` is final. Those who are still to count it hear of it first if it changed.
         case elected(isChanged: Bool)
     }
@@ -100,12 +102,15 @@ struct Election: Sendable {
         } else if ballot.vote.beats(vote, weight: electorate.weight(of: ballot.vote.leader)) {
             vote = ballot.vote
         }
+        // Only what is new is answered: two servers that weigh votes differently do not go on for ever.
+        let isNews = received[ballot.from]?.vote != ballot.vote
         received.put(ballot)
         if vote != before { finalizeAt = nil }
         if count(electorate: electorate, at: time, finalize: finalize) != .none {
             return .elected(isChanged: vote != before)
         }
-        return vote == before ? .none : .changed
+        if vote != before { return .changed }
+        return isNews && ballot.vote != vote ? .outvoted : .none
     }
 
     /// Somebody has a leader: follow it as well if a quorum does and it leads indeed.

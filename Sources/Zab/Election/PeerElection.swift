@@ -69,6 +69,9 @@ extension Peer {
             takeRole(into: &output)
         case .changed:
             notifyVoters(into: &output)
+        case .outvoted:
+            // Our vote may have reached it while it still had a leader; it would wait for us to repeat it.
+            answer(server, into: &output)
         case .none:
             if ballot.state == .looking, ballot.vote.round < election.round { answer(server, into: &output) }
         }
