@@ -1,5 +1,15 @@
 import ZooKeeperProtocol
 
+/// What a server knows of all that it ever acknowledged and promised.
+enum Memory: Equatable, Sendable {
+    case complete
+    /// A leader's snapshot took the place of a log that reached further, as far as this. Whoever is elected has to have
+    /// as much; this server itself has not.
+    case promised(HistoryEnd)
+    /// The data directory is gone, or could not be used: whatever was promised, nobody knows.
+    case lost
+}
+
 /// What the disk holds, and what it has been told to hold.
 ///
 /// Orders are carried out one after the other, and answered in that order. A server speaks of epochs as soon as they are
@@ -11,8 +21,7 @@ struct Durability: Sendable {
     private(set) var acceptedEpoch: Epoch
     /// The epoch that the history belongs to: `currentEpoch`, as ordered.
     private(set) var currentEpoch: Epoch
-    /// False after the data directory was lost: whatever this server promised, it does not know of it.
-    private(set) var remembersAll: Bool
+    private(set) var memory: Memory
 
     private var acceptedOrders = 0
     /// The roles that ordered a `currentEpoch` which is not stored yet, oldest first.
@@ -20,12 +29,20 @@ struct Durability: Sendable {
     private var truncations: [Zxid] = []
     private(set) var snapshot: LinkID?
 
-    init(lastZxid: Zxid, acceptedEpoch: Epoch, currentEpoch: Epoch, remembersAll: Bool) {
-        storedZxid = lastZxid
-        self.acceptedEpoch = acceptedEpoch
-        self.currentEpoch = currentEpoch
-        self.remembersAll = remembersAll
+    init(_ durable: DurableState) {
+        storedZxid = durable.lastZxid
+        acceptedEpoch = durable.acceptedEpoch
+        currentEpoch = durable.currentEpoch
+        if durable.remembersAll {
+            memory = .complete
+        } else if let promised = durable.promised {
+            memory = .promised(promised)
+        } else {
+            memory = .lost
+        }
     }
+
+    var remembersAll: Bool { memory == .complete }
 
     /// Whether it is known what the log ends with: not while it is cut, or replaced by a snapshot.
     var isSettled: Bool { truncations.isEmpty && snapshot == nil }
@@ -79,8 +96,17 @@ struct Durability: Sendable {
 
     /// The history of a leader is on disk, and its epoch: what was forgotten is replaced.
     mutating func synchronized(upTo zxid: Zxid) {
-        remembersAll = true
+        memory = .complete
         storedZxid = max(storedZxid, zxid)
+    }
+
+    /// The epoch that a role before this one ordered is stored, and with it the history that it began with.
+    ///
+    /// - Returns: whether that gives this server its memory back.
+    mutating func remember() -> Bool {
+        guard !remembersAll, currentOrders.isEmpty, isSettled else { return false }
+        memory = .complete
+        return true
     }
 
     /// - Returns: where the log was to end.
@@ -90,7 +116,10 @@ struct Durability: Sendable {
         return truncations.removeFirst()
     }
 
-    mutating func snapshotInstalled(_ zxid: Zxid) {
+    /// - Parameter last: where the log ended before. Until the leader has sent that much again, whatever this server
+    ///   acknowledged is elsewhere only.
+    mutating func snapshotInstalled(_ zxid: Zxid, inPlaceOf last: Zxid) {
+        if remembersAll, zxid < last { memory = .promised(HistoryEnd(epoch: currentEpoch, zxid: last)) }
         storedZxid = zxid
         snapshot = nil
     }
@@ -101,6 +130,6 @@ struct Durability: Sendable {
 
     /// The log turned out to end before what was promised.
     mutating func lostMemory() {
-        remembersAll = false
+        memory = .lost
     }
 }

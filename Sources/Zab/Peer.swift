@@ -31,6 +31,8 @@ package struct Peer: ~Copyable {
     var pastSyncs = SyncCounts()
     /// The last role that was announced to them.
     var announcedRole: UInt64 = 0
+    /// Voters without memory that an operator was told of, so as not to say it again and again.
+    var explainedLoss: Set<ServerID> = []
     private var isStarted = false
 
     /// - Parameters:

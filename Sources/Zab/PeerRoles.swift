@@ -8,7 +8,9 @@ extension Peer {
     mutating func look(into output: inout ZabOutput) {
         invariant(leading == nil && learning == nil, "looking for a leader while there is one")
         guard state.durable.isSettled else { return }
-        if state.isObserver, state.options.observerElectionDelayMilliseconds > 0, election.round > 0 {
+        // Observers would all ask at once, and who has lost its memory may have been too early.
+        let isPatient = state.isObserver || state.standing == .latecomer
+        if isPatient, state.options.observerElectionDelayMilliseconds > 0, election.round > 0 {
             let most = UInt64(state.options.observerElectionDelayMilliseconds) * 1000
             lookAt = time + Int64(state.random.next() % most)
         } else {
@@ -75,6 +77,7 @@ extension Peer {
     /// The election is over: leads, or follows whoever does.
     mutating func takeRole(into output: inout ZabOutput) {
         lookAt = nil
+        explainedLoss.removeAll()
         state.role += 1
         if election.vote.leader == state.me {
             lead(into: &output)
@@ -108,7 +111,8 @@ extension Peer {
         // They elected a server that leads nobody: the sooner they know, the better.
         for link in waiting { output.links.append(.close(link.id)) }
         waiting.removeAll()
-        learning = Learner(leader: leader, state: &state, at: time, into: &output)
+        let requiredEpoch = state.requiredEpoch(under: election.vote)
+        learning = Learner(leader: leader, requiredEpoch: requiredEpoch, state: &state, at: time, into: &output)
         output.note(
             .info,
             learning?.isObserver == true ? "observing a leader" : "following a leader",

@@ -6,14 +6,24 @@ package struct DurableState: Sendable {
     package var lastZxid: Zxid
     package var acceptedEpoch: Epoch
     package var currentEpoch: Epoch
-    /// False when its data was lost: it has no vote until it is synchronized.
+    /// False when its data was lost: it has no vote until a leader that others follow has synchronized it.
     package var remembersAll: Bool
+    /// How far the log reached that a leader's snapshot took the place of, if no more than that is forgotten: it may not
+    /// be elected, but it has a vote for whoever has as much.
+    package var promised: HistoryEnd?
 
-    package init(lastZxid: Zxid, acceptedEpoch: Epoch, currentEpoch: Epoch, remembersAll: Bool = true) {
+    package init(
+        lastZxid: Zxid,
+        acceptedEpoch: Epoch,
+        currentEpoch: Epoch,
+        remembersAll: Bool = true,
+        promised: HistoryEnd? = nil
+    ) {
         self.lastZxid = lastZxid
         self.acceptedEpoch = acceptedEpoch
         self.currentEpoch = currentEpoch
         self.remembersAll = remembersAll
+        self.promised = promised
     }
 }
 
@@ -24,6 +34,8 @@ struct PeerState: ~Copyable {
     var history: History
     var durable: Durability
     var links = ElectionLinks()
+    /// Voters that were last heard of without a candidate: they have lost their memory.
+    var abstainers: Set<ServerID> = []
     var random: SplitMix64
     /// Counts roles, so that what the disk answers to one is not taken for an answer to the next.
     var role: UInt64 = 0
@@ -40,12 +52,7 @@ struct PeerState: ~Copyable {
             last: durable.lastZxid,
             bound: History.Bound(count: options.recentCount, bytes: options.recentBytes)
         )
-        self.durable = Durability(
-            lastZxid: durable.lastZxid,
-            acceptedEpoch: durable.acceptedEpoch,
-            currentEpoch: durable.currentEpoch,
-            remembersAll: durable.remembersAll
-        )
+        self.durable = Durability(durable)
         random = SplitMix64(seed: seed)
     }
 
@@ -58,15 +65,27 @@ struct PeerState: ~Copyable {
 
     var electorate: Electorate { Electorate(configurations: configurations, links: links) }
 
-    /// What this server votes for at first.
-    var ownVote: Vote {
-        guard isVoter else { return .none(round: 0) }
-        return Vote(
-            leader: me,
-            zxid: durable.remembersAll ? history.logged : Vote.unknownZxid,
-            peerEpoch: durable.currentEpoch,
-            round: 0
-        )
+    /// What this server may do in an election.
+    var standing: Election.Standing {
+        guard isVoter else { return .onlooker }
+        switch durable.memory {
+        case .complete: return .candidate(HistoryEnd(epoch: durable.currentEpoch, zxid: history.logged))
+        case .promised(let end): return .elector(end)
+        case .lost: return .latecomer
+        }
+    }
+
+    /// The epoch that a leader has to have formed for this server to follow it; nil when it may help to form one.
+    ///
+    /// Whoever does not know what it promised must not be one of the quorum that decides what was not decided: it may
+    /// be asked for the one copy that it has lost.
+    func requiredEpoch(under vote: Vote) -> Epoch? {
+        switch standing {
+        case .candidate, .onlooker: nil
+        case .elector(let end):
+            HistoryEnd(epoch: vote.peerEpoch, zxid: vote.zxid) >= end ? nil : vote.peerEpoch
+        case .latecomer: vote.peerEpoch
+        }
     }
 
     /// A name for a connection that this side opens; the listener's have the high bit clear.
@@ -102,7 +121,7 @@ struct PeerState: ~Copyable {
 
     /// The snapshot and nothing else is what a restart finds.
     mutating func snapshotInstalled(_ zxid: Zxid) {
-        durable.snapshotInstalled(zxid)
+        durable.snapshotInstalled(zxid, inPlaceOf: logBeforeSnapshot)
         // It says itself where it ends; what was announced is only what the leader meant to send.
         if history.floor != zxid { history.reset(to: zxid) }
     }

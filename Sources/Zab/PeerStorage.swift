@@ -22,13 +22,19 @@ extension Peer {
 
     package mutating func epochStored(current epoch: Epoch, at now: Now, into output: inout ZabOutput) {
         begin(at: now, output)
-        guard state.durable.currentStored() == state.role else { return }
+        guard state.durable.currentStored() == state.role else { return rememberLate(into: &output) }
         learning?.epochStored(state: &state, into: &output)
         inRole(&output) { peer, output throws(RoleEnd) in
             guard let end = peer.leading?.historyEnd else { return }
             peer.state.durable.synchronized(upTo: end)
             try peer.leading?.epochStored(state: &peer.state, at: peer.time, into: &output)
         }
+    }
+
+    /// An epoch is stored that a role before this one ordered: it came too late for that role, but not for the memory.
+    private mutating func rememberLate(into output: inout ZabOutput) {
+        guard state.durable.remember(), election.isLooking else { return }
+        beginElection(into: &output)
     }
 
     /// The log is cut, and the tree holds nothing behind the cut.

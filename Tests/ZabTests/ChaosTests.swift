@@ -77,6 +77,7 @@ struct Chaos {
         switch ensemble.chance(10) {
         case 0, 1:
             ensemble.crash(server)
+            if ensemble.chance(3) == 0, mayLoseDisk(server) { ensemble.loseDisk(server) }
             ensemble.schedule(after: Int64(ensemble.chance(1_500_000))) { ensemble.start(server) }
         case 2:
             // The leader, whoever that is.
@@ -111,6 +112,12 @@ struct Chaos {
             }
         }
         ensemble.schedule(after: Int64(ensemble.chance(1_500_000))) { disturb(until: end) }
+    }
+
+    /// Whether a quorum of the others still knows what it promised.
+    private func mayLoseDisk(_ server: SimulatedServer) -> Bool {
+        let able = ensemble.servers.filter { $0.id != server.id && $0.remembersAll }.map(\.id)
+        return ensemble.configuration.isQuorum(Set(able))
     }
 
     private func recover() {

@@ -53,7 +53,8 @@ extension ServerStart {
                     lastZxid: report.lastZxid,
                     acceptedEpoch: state.accepted,
                     currentEpoch: state.current,
-                    remembersAll: state.remembersAll
+                    remembersAll: state.remembersAll,
+                    promised: state.promised
                 ),
                 seed: .random(in: .min ... .max),
                 now: SystemClock.now()

@@ -343,9 +343,8 @@ package final class EnsembleRun {
         machine.isOn = true
         machine.incarnation += 1
         counts[.starts] += 1
-        if counts[.starts] <= machines.count, settings.needsInitialize {
-            machine.disk.setContents("data/initialize", [])
-        }
+        if !machine.hasStarted, settings.needsInitialize { machine.disk.setContents("data/initialize", []) }
+        machine.hasStarted = true
         do throws(StorageError) {
             let process = try MemberProcess(machine, self, seed: random.next())
             machine.process = process

@@ -12,6 +12,8 @@ package final class Machine {
     /// Counts processes, so that what was meant for one does not reach the next.
     package var incarnation = 0
     package var isOn = true
+    /// It was started once, and so is no fresh server any more.
+    package var hasStarted = false
     package var isStopped = false
     /// Of the wall clock against simulated time, milliseconds.
     package var clockSkew: Int64 = 0

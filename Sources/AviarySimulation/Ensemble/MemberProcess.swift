@@ -136,7 +136,8 @@ package final class MemberProcess {
                 lastZxid: state.report.lastZxid,
                 acceptedEpoch: state.accepted,
                 currentEpoch: state.current,
-                remembersAll: remembersAll
+                remembersAll: remembersAll,
+                promised: state.promised
             ),
             seed: random.next(),
             now: now

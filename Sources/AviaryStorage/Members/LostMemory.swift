@@ -1,3 +1,5 @@
+package import ZooKeeperProtocol
+
 /// The note of a member that has lost what it knew: until a leader has synchronized it, it must not vote as if it had
 /// never promised anything (reliability: whole data directory lost).
 package struct LostMemory<D: Disk>: Sendable {
@@ -20,10 +22,26 @@ package struct LostMemory<D: Disk>: Sendable {
         }
     }
 
+    /// How far the history reached that is lost, if the note says that nothing else is.
+    package func promised() throws(StorageError) -> HistoryEnd? {
+        guard let line = try reason()?.split(separator: "\n").last, line.hasPrefix(Self.promise) else { return nil }
+        let words = line.dropFirst(Self.promise.count).split(separator: " ")
+        guard words.count == 2, let epoch = Int64(words[0]), let zxid = Int64(words[1], radix: 16), epoch >= 0,
+            zxid >= 0
+        else { return nil }
+        return HistoryEnd(epoch: Epoch(epoch), zxid: Zxid(zxid))
+    }
+
+    private static var promise: String { "epoch and last zxid: " }
+
     /// Leaves the note, before anything is lost.
-    package func note(_ reason: String) throws(StorageError) {
+    ///
+    /// - Parameter promised: how far the history reached, if nothing but its end is lost.
+    package func note(_ reason: String, promised: HistoryEnd? = nil) throws(StorageError) {
+        var text = reason
+        if let promised { text += "\(Self.promise)\(promised.epoch) \(promised.zxid.hex)\n" }
         do {
-            try SmallFile.replace(FileNames.lostMemory, in: directory, with: Array(reason.utf8), on: disk)
+            try SmallFile.replace(FileNames.lostMemory, in: directory, with: Array(text.utf8), on: disk)
         } catch {
             throw .quarantineFailed(error)
         }

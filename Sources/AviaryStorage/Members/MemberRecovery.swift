@@ -50,6 +50,7 @@ package struct MemberRecovery<D: Disk, Gzip: StreamCodec> {
             let loaded = try epochs.load(lastZxid: report.lastZxid)
             var state = MemberState(report: report, accepted: loaded.accepted, current: loaded.current)
             state.remembersAll = reason == nil && report.database != .uninitialized
+            if !state.remembersAll, report.database != .uninitialized { state.promised = try note.promised() }
             state.notes = loaded.notes
             if let quarantined { state.notes.append("files that could not be used are in \(quarantined)") }
             return .loaded(state)
@@ -113,6 +114,9 @@ package struct MemberState: Sendable, Hashable {
     /// False when it has lost its data, or has none and must not begin with nothing by itself: then it votes for nobody
     /// with what it has, until a leader has synchronized it.
     package var remembersAll = true
+    /// Set when all that it does not remember is the end of its history, which reached this far: a leader's snapshot took
+    /// its place, and the transactions behind that did not come any more.
+    package var promised: HistoryEnd?
     /// What an operator should read once, besides what is in the report.
     package var notes: [String] = []
 

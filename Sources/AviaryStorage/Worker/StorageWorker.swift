@@ -280,7 +280,9 @@ package struct StorageWorker<D: Disk, Gzip: StreamCodec>: ~Copyable {
         guard !hasLostMemory else { return }
         let reason = "A leader's snapshot \(incomingZxid) takes the place of a history up to \(last).\n"
         do throws(StorageError) {
-            try LostMemory(disk: disk, directory: directories.snapshots).note(reason)
+            let epoch = try EpochFiles(disk: disk, directory: directories.snapshots).readCurrent() ?? .zero
+            let promised = HistoryEnd(epoch: epoch, zxid: last)
+            try LostMemory(disk: disk, directory: directories.snapshots).note(reason, promised: promised)
         } catch {
             throw .fatal(error)
         }

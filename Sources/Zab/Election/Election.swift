@@ -16,12 +16,28 @@ struct Election: Sendable {
         case elected(isChanged: Bool)
     }
 
+    /// What a server may do in a round.
+    enum Standing: Equatable, Sendable {
+        /// It votes, and may be elected with a history that reaches this far.
+        case candidate(HistoryEnd)
+        /// It votes for whoever has as much as this, which it has not itself any more.
+        case elector(HistoryEnd)
+        /// No voter: it follows whomever the voters elect.
+        case onlooker
+        /// A voter without memory: it has no say, and follows whoever leads already.
+        case latecomer
+    }
+
     /// Rounds this server has taken part in: its logical clock.
     private(set) var round: Int64 = 0
     /// What this server proposes; after the election, what came out of it.
     private(set) var vote = Vote.none(round: 0)
     private(set) var isLooking = false
     private var own = Vote.none(round: 0)
+    private var me = ServerID.none
+    private(set) var standing = Standing.onlooker
+    /// Voters that look for a leader without a candidate: nobody waits for them.
+    private(set) var abstaining: Set<ServerID> = []
     /// Votes of this round.
     private var received = BallotBox()
     /// Votes of servers that have a leader.
@@ -33,12 +49,20 @@ struct Election: Sendable {
 
     // MARK: Beginning
 
-    /// Starts a round with this server's own vote, `Vote.none` if it may not be elected.
-    mutating func begin(own vote: Vote, interval: Int64, at time: Int64) {
+    /// Starts a round.
+    mutating func begin(_ standing: Standing, me: ServerID, interval: Int64, at time: Int64) {
         round += 1
-        own = vote
+        self.standing = standing
+        self.me = me
+        own =
+            switch standing {
+            case .candidate(let end): Vote(leader: me, zxid: end.zxid, peerEpoch: end.epoch, round: 0)
+            case .elector(let end): Vote(leader: .none, zxid: end.zxid, peerEpoch: end.epoch, round: 0)
+            case .onlooker, .latecomer: .none(round: 0)
+            }
         own.round = round
-        self.vote = own
+        vote = own
+        abstaining.removeAll()
         received.removeAll()
         settled.removeAll()
         isLooking = true
@@ -60,6 +84,7 @@ struct Election: Sendable {
         finalizeAt = nil
         received.removeAll()
         settled.removeAll()
+        abstaining.removeAll()
     }
 
     /// The ensemble agreed on an epoch: this is what those who still look are told from now on.
@@ -71,7 +96,15 @@ struct Election: Sendable {
 
     /// What a ballot of a voter changes (`HandleNotmsg`).
     mutating func handle(_ ballot: Ballot, electorate: Electorate, at time: Int64, finalize: Int64) -> Result {
-        guard isLooking, electorate.isVoter(ballot.from), electorate.isVoter(ballot.vote.leader) else { return .none }
+        guard isLooking, electorate.isVoter(ballot.from) else { return .none }
+        guard electorate.isVoter(ballot.vote.leader) else {
+            guard ballot.state == .looking else { return .none }
+            abstaining.insert(ballot.from)
+            received.remove(ballot.from)
+            settled.remove(ballot.from)
+            return count(electorate: electorate, at: time, finalize: finalize)
+        }
+        abstaining.remove(ballot.from)
         switch ballot.state {
         case .observing:
             return .none
@@ -89,7 +122,7 @@ struct Election: Sendable {
         finalize: Int64
     ) -> Result {
         // Who does not know its own history can neither be compared nor compare.
-        guard own.zxid != Vote.unknownZxid, ballot.vote.zxid != Vote.unknownZxid else { return .none }
+        guard standing != .latecomer, ballot.vote.zxid != Vote.unknownZxid else { return .none }
         // It may have had a leader a moment ago; it has none now.
         settled.remove(ballot.from)
         guard ballot.vote.round >= round else { return .none }
@@ -115,7 +148,11 @@ struct Election: Sendable {
 
     /// Somebody has a leader: follow it as well if a quorum does and it leads indeed.
     private mutating func handle(settled ballot: Ballot, electorate: Electorate) -> Result {
-        if ballot.vote.round == round {
+        guard standing != .latecomer || ballot.mayBeEstablished else {
+            settled.remove(ballot.from)
+            return .none
+        }
+        if ballot.vote.round == round, standing != .latecomer {
             received.put(ballot)
             if electorate.isQuorum(supporters(of: ballot, electorate: electorate)), leads(ballot, in: received) {
                 return elect(ballot.vote)
@@ -138,15 +175,21 @@ struct Election: Sendable {
 
     /// Whether the leader of a ballot says itself that it leads; others may have heard of it before it stopped.
     private func leads(_ ballot: Ballot, in box: BallotBox) -> Bool {
-        if let me = ownID, ballot.vote.leader == me { return ballot.vote.round == round }
-        return box[ballot.vote.leader]?.state == .leading
+        guard ballot.vote.leader == me else { return box[ballot.vote.leader]?.state == .leading }
+        return own.leader == me && ballot.vote.round == round
     }
 
-    private var ownID: ServerID? { own.leader.rawValue == .min ? nil : own.leader }
+    /// Whether this server's vote counts.
+    private var hasVote: Bool {
+        switch standing {
+        case .candidate, .elector: true
+        case .onlooker, .latecomer: false
+        }
+    }
 
     private func supporters(of ballot: Ballot, electorate: Electorate) -> Set<ServerID> {
         var servers = received.servers(agreeingWith: ballot)
-        guard let me = ownID, own.zxid != Vote.unknownZxid else { return servers }
+        guard hasVote else { return servers }
         let mine = Ballot(from: me, state: .looking, vote: vote, version: 2)
         if mine.agrees(with: ballot) { servers.insert(me) }
         return servers
@@ -158,7 +201,7 @@ struct Election: Sendable {
     ///
     /// To be called when the election links change as well.
     mutating func count(electorate: Electorate, at time: Int64, finalize: Int64) -> Result {
-        guard isLooking, own.zxid != Vote.unknownZxid, electorate.isVoter(vote.leader) else { return .none }
+        guard isLooking, standing != .latecomer, electorate.isVoter(vote.leader) else { return .none }
         let mine = Ballot(from: vote.leader, state: .looking, vote: vote, version: 2)
         guard electorate.isQuorum(supporters(of: mine, electorate: electorate)) else {
             finalizeAt = nil
@@ -167,7 +210,8 @@ struct Election: Sendable {
         let deadline = finalizeAt ?? time + finalize
         finalizeAt = deadline
         let mayChange = electorate.voters.contains { voter in
-            voter != ownID && received[voter] == nil && settled[voter] == nil && electorate.mayReach(voter)
+            voter != me && received[voter] == nil && settled[voter] == nil && !abstaining.contains(voter)
+                && electorate.mayReach(voter)
         }
         guard !mayChange || time >= deadline else { return .none }
         return elect(vote)

@@ -6,8 +6,9 @@ extension Peer {
 
     mutating func beginElection(into output: inout ZabOutput) {
         lookAt = nil
+        state.abstainers.removeAll()
         let interval = Int64(state.options.minNotificationMilliseconds) * 1000
-        election.begin(own: state.ownVote, interval: interval, at: time)
+        election.begin(state.standing, me: state.me, interval: interval, at: time)
         notifyVoters(into: &output)
         countVotes(into: &output)
     }
@@ -18,6 +19,7 @@ extension Peer {
         guard election.isResendDue(at: time, maxInterval: Int64(state.options.maxNotificationMilliseconds) * 1000)
         else { return }
         notifyVoters(into: &output)
+        explainLostMemory(into: &output)
         let links = state.links
         let me = state.me
         if state.configurations.voters.contains(where: { $0 != me && links[$0] != .up }) { output.connectAll = true }
@@ -47,6 +49,8 @@ extension Peer {
             if notification.state == .looking { answer(server, into: &output) }
             return
         }
+        let hasCandidate = state.configurations.isVoter(notification.leader)
+        noteAbstainer(server, isOne: notification.state == .looking && !hasCandidate)
         if election.isLooking {
             vote(notification, from: server, into: &output)
         } else if notification.state == .looking {
@@ -132,6 +136,34 @@ extension Peer {
         if leading != nil { return .leading }
         guard let learning else { return .looking }
         return learning.isObserver ? .observing : .following
+    }
+
+    // MARK: Those who have lost their memory
+
+    private mutating func noteAbstainer(_ server: ServerID, isOne: Bool) {
+        if isOne { state.abstainers.insert(server) } else { state.abstainers.remove(server) }
+    }
+
+    /// Says so when so many voters have lost their memory that the others cannot decide anything: nobody can know any
+    /// more what was promised, and no waiting helps.
+    private mutating func explainLostMemory(into output: inout ZabOutput) {
+        var lost = election.abstaining
+        if election.standing == .latecomer { lost.insert(state.me) }
+        let voters = state.configurations.voters
+        guard state.isVoter, lost != explainedLoss, !state.configurations.isQuorum(Set(voters).subtracting(lost)) else {
+            return
+        }
+        explainedLoss = lost
+        let names = lost.sorted().map { "\($0)" }.joined(separator: ", ")
+        let others = voters.filter { !lost.contains($0) }.map { "\($0)" }.joined(separator: ", ")
+        output.note(
+            .error,
+            "no leader can be elected: voters \(names) have lost what they had stored, and the others "
+                + "(\(others.isEmpty ? "none" : others)) are no quorum. Start every server that still has its data, or "
+                + "restore the data directory of one that had it. If that cannot be done, create an empty file "
+                + "'initialize' in dataDir of servers \(names) and restart them: the ensemble then goes on with the "
+                + "newest data that is left, and whatever only they had is gone"
+        )
     }
 
     // MARK: Those who still look

@@ -12,7 +12,7 @@ struct Vote: Equatable, Sendable {
 
     /// Of a server that may not be elected and knows of nobody.
     static func none(round: Int64) -> Vote {
-        Vote(leader: ServerID(.min), zxid: Zxid(.min), peerEpoch: Epoch(.min), round: round)
+        Vote(leader: .none, zxid: Zxid(.min), peerEpoch: Epoch(.min), round: round)
     }
 
     /// A database that is not there, and so nobody's candidate.
@@ -36,6 +36,10 @@ struct Ballot: Sendable {
     var vote: Vote
     /// Of the notification; 0 has no epoch of its own.
     var version: Int32
+
+    /// Whether the epoch may be formed that the ballot speaks of. The log with which its leader was elected ends in an
+    /// earlier epoch then; the epoch in which a log ends is formed only if nobody has logged anything in it.
+    var mayBeEstablished: Bool { vote.zxid.rawValue >= 0 && vote.peerEpoch > vote.zxid.epoch }
 
     /// Whether two ballots count for the same leader (section 5.3).
     ///

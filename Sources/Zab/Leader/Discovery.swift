@@ -91,6 +91,11 @@ extension Leader {
             return drop(link, "unreadable ACKEPOCH (\(error))", into: &output)
         }
         links[index].lastZxid = packet.zxid
+        if links[index].currentEpoch != nil {
+            links[index].isForgetful = false
+        } else if links[index].acceptedEpoch < epoch {
+            links[index].isForgetful = true
+        }
         // Until a quorum has agreed, a longer history than ours may hold what is committed.
         if phase == .electing, let currentEpoch = links[index].currentEpoch,
             (currentEpoch, packet.zxid) > (historyEpoch, historyEnd)
@@ -112,7 +117,7 @@ extension Leader {
     private mutating func elect(state: inout PeerState, into output: inout ZabOutput) {
         guard phase == .electing else { return }
         var servers: Set<ServerID> = [state.me]
-        for link in links where link.phase >= .acknowledged && link.isFollower && link.currentEpoch != nil {
+        for link in links where link.phase >= .acknowledged && link.counts && link.currentEpoch != nil {
             servers.insert(link.server)
         }
         guard state.configurations.isQuorum(servers) else { return }
@@ -158,6 +163,7 @@ extension LearnerLink {
         isObserver = packet.kind == .observerInfo
         acceptedEpoch = packet.zxid.epoch
         configurationVersion = info.configurationVersion
+        isForgetful = state.abstainers.contains(server)
         phase = .introduced
         return nil
     }

@@ -110,7 +110,7 @@ struct Leader: Sendable {
     /// The followers that have come at least as far as `phase`, and this server: what is asked whether it is a quorum.
     func servers(from phase: LearnerLink.Phase, state: borrowing PeerState) -> Set<ServerID> {
         var servers: Set<ServerID> = [state.me]
-        for link in links where link.phase >= phase && link.isFollower { servers.insert(link.server) }
+        for link in links where link.phase >= phase && link.counts { servers.insert(link.server) }
         return servers
     }
 

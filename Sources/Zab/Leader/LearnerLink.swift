@@ -37,6 +37,8 @@ struct LearnerLink: Sendable {
     var isObserver = false
     var acceptedEpoch = Epoch.zero
     var configurationVersion: Int64 = 0
+    /// It has lost its memory: until the epoch is established without it, it counts for nothing.
+    var isForgetful = false
     /// From ACKEPOCH: where its log ends, and the epoch it belongs to unless it had accepted ours before.
     var lastZxid = Zxid.zero
     var currentEpoch: Epoch?
@@ -93,4 +95,7 @@ struct LearnerLink: Sendable {
 
     /// A voter whose acknowledgements count, or a follower that is no voter.
     var isFollower: Bool { !isObserver }
+
+    /// Whether it counts as one of those who decide.
+    var counts: Bool { isFollower && !isForgetful }
 }

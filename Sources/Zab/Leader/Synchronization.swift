@@ -212,6 +212,7 @@ extension Leader {
         links[index].acked = links[index].historyEnd
         links[index].ackedAt = time
         if isEstablished {
+            links[index].isForgetful = false
             serve(index, state: state, into: &output)
             try commit(state: &state, at: time, into: &output)
         } else {
@@ -230,6 +231,7 @@ extension Leader {
         try activateFirstConfiguration(state: &state, into: &output)
         output.upcalls.append(.lead(epoch))
         for index in links.indices where links[index].phase == .synchronized {
+            links[index].isForgetful = false
             serve(index, state: state, into: &output)
         }
     }

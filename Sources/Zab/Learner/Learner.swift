@@ -31,6 +31,8 @@ struct Learner: Sendable {
     let role: UInt64
     let leader: ServerID
     let isObserver: Bool
+    /// The epoch that the leader must have formed already; nil when this server may help it to form one.
+    let requiredEpoch: Epoch?
 
     var phase = Phase.connecting
     var link: LinkID
@@ -59,9 +61,16 @@ struct Learner: Sendable {
     var pings: [Zxid] = []
 
     /// Elected: connects to the leader (`ConnectAndFollowerSendFOLLOWERINFO`).
-    init(leader: ServerID, state: inout PeerState, at time: Int64, into output: inout ZabOutput) {
+    init(
+        leader: ServerID,
+        requiredEpoch: Epoch?,
+        state: inout PeerState,
+        at time: Int64,
+        into output: inout ZabOutput
+    ) {
         role = state.role
         self.leader = leader
+        self.requiredEpoch = requiredEpoch
         isObserver = state.isObserver
         link = state.nextLink()
         connectDeadline = time + state.options.connectTime

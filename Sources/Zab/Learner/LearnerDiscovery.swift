@@ -18,6 +18,9 @@ extension Learner {
         guard epoch >= accepted, epoch > .zero else {
             return refuse("epoch \(epoch), and \(accepted) is accepted already,")
         }
+        if let requiredEpoch, epoch != requiredEpoch {
+            return refuse("epoch \(epoch), which is not formed yet: this server has lost its memory and waits,")
+        }
         if epoch > accepted {
             phase = .accepting
             state.durable.order(accepted: epoch, into: &output)
@@ -31,7 +34,7 @@ extension Learner {
     mutating func epochAccepted(state: borrowing PeerState, into output: inout ZabOutput) {
         guard phase == .accepting else { return }
         // Whoever has forgotten what it promised promises nothing.
-        let current = state.durable.remembersAll ? state.durable.currentEpoch : nil
+        let current = state.durable.memory == .lost ? nil : state.durable.currentEpoch
         acknowledgeEpoch(as: current, state: state, into: &output)
     }
 

@@ -68,6 +68,25 @@ package struct Epoch: Hashable, Comparable, Sendable, CustomStringConvertible {
     package var description: String { String(rawValue) }
 }
 
+/// How far a history reaches: the epoch that it belongs to, and its last transaction. Of two the later epoch is ahead,
+/// then the longer history (docs/protocol/quorum-protocol.md section 5.3).
+package struct HistoryEnd: Hashable, Comparable, Sendable, CustomStringConvertible {
+    /// The `currentEpoch` of whoever has this history.
+    package var epoch: Epoch
+    package var zxid: Zxid
+
+    package init(epoch: Epoch, zxid: Zxid) {
+        self.epoch = epoch
+        self.zxid = zxid
+    }
+
+    package static func < (left: HistoryEnd, right: HistoryEnd) -> Bool {
+        (left.epoch, left.zxid) < (right.epoch, right.zxid)
+    }
+
+    package var description: String { "\(zxid) in epoch \(epoch)" }
+}
+
 /// The number of a server in its ensemble: the N of `server.N` and of `myid`.
 @frozen
 package struct ServerID: Hashable, Comparable, Sendable, CustomStringConvertible {

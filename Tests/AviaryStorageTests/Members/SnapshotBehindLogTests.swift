@@ -54,6 +54,8 @@ struct SnapshotBehindLogTests {
             let state = try disk.startMember(into: &tree)
             if state.report.lastZxid < Self.zxid(8) {
                 #expect(!state.remembersAll, "power cut at call \(call): it votes with \(state.report.lastZxid)")
+                // Whoever is to lead has to have at least what was here.
+                #expect(state.promised?.zxid == Self.zxid(8), "power cut at call \(call)")
             }
             guard !isDone else { break }
             call += 1

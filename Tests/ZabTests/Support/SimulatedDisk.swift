@@ -50,6 +50,7 @@ extension Simulation {
             if epoch > server.acceptedEpoch { checker.fail("\(server.id) is in \(epoch), not accepted") }
             server.currentEpoch = epoch
             server.remembersAll = true
+            server.promised = nil
             return { $0.epochStored(current: epoch, at: $1, into: &$2) }
         case .truncate(let zxid):
             if zxid < server.snapshotZxid {
@@ -61,6 +62,10 @@ extension Simulation {
             return { $0.truncated(to: end, at: $1, into: &$2) }
         case .install(let link, let records, let zxid):
             guard !server.abandoned.contains(link) else { return { $0.snapshotFailed(at: $1, into: &$2) } }
+            if zxid < server.lastLogged, server.remembersAll {
+                server.remembersAll = false
+                server.promised = HistoryEnd(epoch: server.currentEpoch, zxid: server.lastLogged)
+            }
             server.log = records
             server.logStart = zxid
             server.snapshotZxid = zxid

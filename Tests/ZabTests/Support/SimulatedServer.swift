@@ -25,6 +25,8 @@ final class SimulatedServer {
     var acceptedEpoch = Epoch.zero
     var currentEpoch = Epoch.zero
     var remembersAll = true
+    /// What it does not remember is the end of its log.
+    var promised: HistoryEnd?
     /// Operations that the disk has been given, in order; the first one is at work.
     var operations: [DiskOperation] = []
     /// Whether it works at all: a test may stop it.

@@ -145,7 +145,8 @@ final class Simulation {
                 lastZxid: server.lastLogged,
                 acceptedEpoch: server.acceptedEpoch,
                 currentEpoch: server.currentEpoch,
-                remembersAll: server.remembersAll
+                remembersAll: server.remembersAll,
+                promised: server.promised
             ),
             lastProcessed: server.lastLogged,
             seed: random.next(),
@@ -156,6 +157,18 @@ final class Simulation {
             let isUp = other.isUp && !isCut(server.id, other.id)
             reportElectionLink(server.id, other.id, isUp: isUp)
         }
+    }
+
+    /// The disk of a server that is down is replaced by an empty one.
+    func loseDisk(_ server: SimulatedServer) {
+        invariant(!server.isUp, "the disk of a running server")
+        server.log = []
+        server.logStart = .zero
+        server.snapshotZxid = .zero
+        server.acceptedEpoch = .zero
+        server.currentEpoch = .zero
+        server.remembersAll = false
+        server.promised = nil
     }
 
     func startAll() {
