@@ -32,6 +32,11 @@ struct Chaos {
         ensemble = try Simulation(seed: seed, voters: voters, observers: Int(random.next() % 2))
         ensemble.maxDelay = [500, 5_000, 40_000][Int(random.next() % 3)]
         ensemble.maxDiskDelay = [200, 5_000, 60_000][Int(random.next() % 3)]
+        if ProcessInfo.processInfo.environment["ZAB_TELL"] != nil {
+            let ensemble = ensemble
+            ensemble.noteTrace = { print("\(ensemble.time / 1000) ms  \($0): \($1.message) \($1.metadata)") }
+            ensemble.callTrace = { print("\(ensemble.time / 1000) ms  \($0): \($1)") }
+        }
         ensemble.linkCapacity = [600, 4_000, 1 << 20][Int(random.next() % 3)]
     }
 
@@ -114,10 +119,15 @@ struct Chaos {
         ensemble.schedule(after: Int64(ensemble.chance(1_500_000))) { disturb(until: end) }
     }
 
-    /// Whether a quorum of the others still knows what it promised.
+    /// Whether a quorum of the others still knows what it promised, and will: none of them is about to give up its log
+    /// for a leader's snapshot.
     private func mayLoseDisk(_ server: SimulatedServer) -> Bool {
-        let able = ensemble.servers.filter { $0.id != server.id && $0.remembersAll }.map(\.id)
-        return ensemble.configuration.isQuorum(Set(able))
+        let able = ensemble.servers.filter { other in
+            guard other.id != server.id, other.remembersAll else { return false }
+            if other.operations.contains(where: { if case .install = $0 { true } else { false } }) { return false }
+            return !other.links.values.contains { $0.ends[$0.index(of: other.id)].isReceivingSnapshot }
+        }
+        return ensemble.configuration.isQuorum(Set(able.map(\.id)))
     }
 
     private func recover() {
