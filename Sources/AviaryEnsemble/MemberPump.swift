@@ -8,7 +8,7 @@ extension Member {
     /// Whether the core has made something that is the peer's.
     func hasMade(_ output: borrowing Output) -> Bool {
         !output.log.isEmpty || !output.forwards.isEmpty || !output.confirmations.isEmpty
-            || !output.learnerAnswers.isEmpty || output.isEpochExhausted
+            || !output.learnerAnswers.isEmpty || output.resignation != nil
     }
 
     /// Goes back and forth until neither has anything for the other.
@@ -55,7 +55,7 @@ extension Member {
                 )
             }
         }
-        if output.isEpochExhausted { peer.resign("the epoch has no more transaction ids", at: now, into: &zab) }
+        if let reason = output.resignation { peer.resign(reason, at: now, into: &zab) }
         output.handedOver()
     }
 
@@ -259,6 +259,6 @@ extension Output {
         }
         confirmations.removeAll(keepingCapacity: true)
         learnerAnswers.removeAll(keepingCapacity: true)
-        isEpochExhausted = false
+        resignation = nil
     }
 }

@@ -32,7 +32,11 @@ extension ServerCore {
                 isLimited: true
             )
         }
-        guard logRoom != .exhausted else { return }
+        guard logRoom != .exhausted else {
+            let kind: PostponedRequests.Request.Kind =
+                operation == .closeSession ? .end(cxid: cxid) : .write(cxid: cxid)
+            return postpone(kind, of: id, from: learner, into: &output)
+        }
         let body = prepareForwarded(operation, cxid, id, body, identities, learner, at: now)
         guard let body else { return end(forwardedBy: learner, id, cxid: cxid, at: now, into: &output) }
         propose(body, session: id, cxid: cxid, from: nil, now: now, into: &output)
@@ -147,6 +151,14 @@ extension ServerCore {
         into output: inout Output
     ) {
         guard role == .leader else { return }
+        if !postponed.isEmpty, postponed.holdsAny(of: id) {
+            return postpone(
+                .revalidation(timeoutMilliseconds: timeoutMilliseconds),
+                of: id,
+                from: learner,
+                into: &output
+            )
+        }
         if let session = sessions[id], !session.isLocal || session.isUpgrading {
             session.owner = .learner(learner)
             if !session.isClosing {
@@ -168,10 +180,11 @@ extension ServerCore {
     /// The connection to a learner is gone. Its sessions are still its, until their clients come by another way.
     package mutating func learnerGone(_ learner: LearnerID) {
         obligations.removeAll(of: learner)
+        postponed.removeAll(of: learner)
     }
 }
 
-/// The identities that came with forwarded requests. Most come again and again.
+/// The identities that came with forwarded requests. Most come again and again; those that are long or many are not kept.
 struct ForwardedIdentities: ~Copyable {
     private var known: [[Identity]: Identities] = [:]
 
@@ -180,7 +193,8 @@ struct ForwardedIdentities: ~Copyable {
     mutating func identities(_ list: [Identity]) -> Identities {
         if let identities = known[list] { return identities }
         let identities = Identities(forwarded: list)
-        guard list.count <= 8 else { return identities }
+        let bytes = list.reduce(0) { $0 + $1.scheme.utf8.count + $1.id.utf8.count }
+        guard list.count <= 8, bytes <= 1024 else { return identities }
         if known.count >= 1000 { known.removeAll() }
         known[list] = identities
         return identities

@@ -80,6 +80,7 @@ extension ServerCore {
         sessions.keepCommitted()
         reaper.stop()
         obligations.removeAll()
+        postponed.removeAll()
         requested.removeAll()
         sessionBytesWhileLow = 0
     }
@@ -100,10 +101,7 @@ extension ServerCore {
 
     /// No more zxids: nothing more is prepared in this epoch.
     mutating func epochIsExhausted(_ connection: ClientConnection?, into output: inout Output) {
-        if !output.isEpochExhausted {
-            output.note(.info, "the epoch has no more transaction ids: another begins with a new election")
-        }
-        output.isEpochExhausted = true
+        output.resignation = "the epoch has no more transaction ids"
         target = Target()
         if !partTargets.isEmpty { partTargets = [] }
         // What comes behind must not be answered before it.

@@ -58,9 +58,9 @@ package struct Output: ~Copyable {
     package var confirmations: [UInt64] = []
     /// Of a leader: what is due to learners.
     package var learnerAnswers: [LearnerAnswer] = []
-    /// The leader's epoch has no more zxids: it must step down, so that there is another epoch. Nothing that was asked
-    /// for since is answered.
-    package var isEpochExhausted = false
+    /// Why this leader must step down, if it must: its epoch has no more zxids, or its disk no more room. What was asked
+    /// for since is not answered.
+    package var resignation: String?
     package var notes: [CoreNote] = []
 
     package init() {}
@@ -69,7 +69,7 @@ package struct Output: ~Copyable {
     @inlinable
     package var isEmpty: Bool {
         clients.isEmpty && clientBytes.count == 0 && log.isEmpty && notes.isEmpty && !isSnapshotDue
-            && forwards.isEmpty && confirmations.isEmpty && learnerAnswers.isEmpty && !isEpochExhausted
+            && forwards.isEmpty && confirmations.isEmpty && learnerAnswers.isEmpty && resignation == nil
     }
 
     /// Forgets everything but the memory.
@@ -85,7 +85,7 @@ package struct Output: ~Copyable {
         }
         confirmations.removeAll(keepingCapacity: true)
         learnerAnswers.removeAll(keepingCapacity: true)
-        isEpochExhausted = false
+        resignation = nil
         notes.removeAll(keepingCapacity: false)
     }
 

@@ -60,6 +60,7 @@ package struct ServerCore: ~Copyable {
     package internal(set) var role: Role
     /// What a leader owes itself and learners.
     var obligations = Obligations()
+    var postponed = PostponedRequests()
     var forwardedIdentities = ForwardedIdentities()
     /// What a learner waits for.
     var requested = Requested()
@@ -179,6 +180,7 @@ package struct ServerCore: ~Copyable {
                 "nothing more fits on the disk of the transaction log: sessions neither begin nor end until there is room again; reads go on"
             )
         }
+        if room != .exhausted, !postponed.isEmpty { takeUpPostponed(at: now, into: &output) }
     }
 
     // MARK: Time

@@ -42,8 +42,8 @@ final class Ensemble {
     private var confirmations: [UInt64] = []
     /// Everything that was committed, in order.
     private(set) var committed: [(zxid: Zxid, payload: [UInt8])] = []
-    /// What the leader said when it had no more zxids.
-    private(set) var isEpochExhausted = false
+    /// Why the leader would step down.
+    private(set) var resignation: String?
 
     init(
         count: Int = 3,
@@ -167,7 +167,7 @@ final class Ensemble {
                 toLearner[Int(learner.rawValue)].append(.revalidated(session, isValid: isValid))
             }
         }
-        if member.output.isEpochExhausted { isEpochExhausted = true }
+        if let reason = member.output.resignation { resignation = reason }
         member.notes += member.output.notes
         member.output.reset()
     }

@@ -257,4 +257,80 @@ struct ForwardedRequestTests {
         #expect(refused.isClosed && refused.password.isEmpty, "closed without an answer")
         #expect(client.call(.closeSession).error == .ok)
     }
+
+    @Test("What learners hand on while nothing fits into the log is refused once something does, in its order")
+    func exhaustedDisk() throws {
+        let ensemble = Ensemble()
+        let leader = ensemble.leader
+        let first = ensemble.learners[0].connect()
+        let other = ensemble.learners[1].connect()
+        let ending = ensemble.learners[1].connect()
+        leader.core.setLogRoom(.exhausted, at: ensemble.now, into: &leader.output)
+        leader.output.reset()
+        first.post(.create) {
+            $0.string("/a")
+            $0.string("")
+            ACL.write(ACL.open, to: &$0)
+            $0.int32(0)
+        }
+        for client in [first, other] {
+            client.post(.exists) {
+                $0.string("/a")
+                $0.bool(false)
+            }
+        }
+        ending.post(.closeSession)
+        #expect(first.next() == nil)
+        #expect(other.next()?.error == .noNode, "a reader is not held up")
+        // Its client gives up waiting, and comes to another server: what it asked for must not follow it there.
+        let moved = ensemble.learners[1].connect(session: first.session, password: first.password)
+        let comesBack = ensemble.learners[0].connect(session: other.session, password: other.password)
+        #expect(moved.password.isEmpty && !moved.isClosed)
+        #expect(comesBack.session == other.session, "nothing of it waits")
+        #expect(ensemble.committed.count == 3)
+
+        leader.core.setLogRoom(.low, at: ensemble.now, into: &leader.output)
+        ensemble.endTurn(of: leader)
+        #expect(first.next()?.error == .systemError)
+        #expect(first.next()?.error == .noNode)
+        #expect(ending.next()?.error == .ok)
+        moved.readConnectResponse()
+        #expect(moved.session == first.session && !moved.password.isEmpty)
+        leader.core.setLogRoom(.plenty, at: ensemble.now, into: &leader.output)
+        leader.output.reset()
+        #expect(moved.create("/b").error == .ok)
+        ensemble.expectEqual()
+    }
+
+    @Test("A leader that can answer nobody lets another one lead")
+    func tooManyPostponed() {
+        let ensemble = Ensemble()
+        let leader = ensemble.leader
+        let session = ensemble.members[1].connect().session
+        leader.core.setLogRoom(.exhausted, at: ensemble.now, into: &leader.output)
+        for cxid in 1...10_000 as ClosedRange<Int32> {
+            ensemble.forward(
+                from: 1,
+                operation: Operation.create.rawValue,
+                cxid: cxid,
+                session: session,
+                body: create("/a"),
+                identities: anyone
+            )
+        }
+        #expect(ensemble.resignation == nil)
+        ensemble.forward(
+            from: 1,
+            operation: Operation.create.rawValue,
+            cxid: 10_001,
+            session: session,
+            body: create("/a"),
+            identities: anyone
+        )
+        #expect(ensemble.resignation?.contains("room") == true)
+        ensemble.elect(1)
+        leader.core.setLogRoom(.plenty, at: ensemble.now, into: &leader.output)
+        ensemble.endTurn(of: leader)
+        #expect(ensemble.committed.count == 1)
+    }
 }
