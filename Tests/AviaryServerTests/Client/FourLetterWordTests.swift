@@ -44,7 +44,7 @@ struct FourLetterWordTests {
             let brief = #" /127\.0\.0\.1:\d+\[\d\]\(queued=\d+,recved=\d+,sent=\d+\)"#
             try expect(server.ask("stat"), [version, "Clients:", brief, brief, ""] + status)
             let full =
-                #" /127\.0\.0\.1:\d+\[1\]\(queued=0,recved=2,sent=2,sid=0x[0-9a-f]+,lop=EXIS,est=\d+,to=30000,"#
+                #" /127\.0\.0\.1:\d+\[1\]\(queued=0,recved=2,sent=2,sid=0x[0-9a-f]+,lop=EXIS,est=\d+,to=600000,"#
                 + #"lcxid=0x1,lzxid=0x[0-9a-f]+,lresp=\d+,llat=\d+,minlat=\d+,avglat=\d+,maxlat=\d+\)"#
             try expect(server.ask("cons"), [full, #" /127.*\[0\]\(queued=0,recved=1,sent=0\)"#, "", ""])
         }
@@ -73,7 +73,7 @@ struct FourLetterWordTests {
                 [
                     "clientPort=\(server.port)", "secureClientPort=-1", "dataDir=\(path)", #"dataDirSize=[1-9]\d+"#,
                     "dataLogDir=\(path)", #"dataLogSize=[1-9]\d+"#, "tickTime=200", "maxClientCnxns=0",
-                    "minSessionTimeout=400", "maxSessionTimeout=60000", "clientPortListenBacklog=-1", "serverId=0", "",
+                    "minSessionTimeout=400", "maxSessionTimeout=600000", "clientPortListenBacklog=-1", "serverId=0", "",
                 ]
             )
             try expect(server.ask("dirs"), [#"datadir_size: [1-9]\d+"#, #"logdir_size: [1-9]\d+"#, ""])

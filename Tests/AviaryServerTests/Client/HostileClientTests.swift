@@ -16,7 +16,7 @@ struct HostileClientTests {
             var stuck: [TestClient] = []
             for _ in 0..<30 {
                 let one = try TestClient(port: server.port, receiveBufferBytes: 4096)
-                try one.openSession(timeoutMilliseconds: 60_000)
+                try one.openSession(timeoutMilliseconds: 600_000)
                 var bytes: [UInt8] = []
                 for _ in 0..<20 { bytes += one.getDataRequest("/big") }
                 _ = try? one.sendSome(bytes)
@@ -39,7 +39,7 @@ struct HostileClientTests {
             let client = try server.open()
             var halves: [TestClient] = []
             for round in 0..<30 {
-                let one = try server.open(timeoutMilliseconds: 60_000)
+                let one = try server.open(timeoutMilliseconds: 600_000)
                 let request = one.createRequest("/never", data: [UInt8](repeating: 1, count: 1_000_000))
                 _ = try? one.sendSome(Array(request.dropLast(100_000)))
                 halves.append(one)
@@ -59,7 +59,7 @@ struct HostileClientTests {
         let limits = TestServer.LimitChange { $0.maximumClientBytes = 128 << 10 }
         try await TestServer.with(disk: disk, limits: limits) { server in
             let client = try server.open()
-            let one = try server.open(timeoutMilliseconds: 60_000)
+            let one = try server.open(timeoutMilliseconds: 600_000)
             let gate = Gate()
             disk.hold(gate)
             try client.send(client.createRequest("/n", data: [1, 2, 3]))

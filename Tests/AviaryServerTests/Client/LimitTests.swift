@@ -100,7 +100,7 @@ struct LimitTests {
             let client = try server.open()
             #expect(try client.create("/big", data: [UInt8](repeating: 1, count: 1_000_000)).error == 0)
             let slow = try TestClient(port: server.port, receiveBufferBytes: 4096)
-            try slow.openSession(timeoutMilliseconds: 60_000)
+            try slow.openSession(timeoutMilliseconds: 600_000)
             let before = Int(try server.metric("response_bytes") ?? "") ?? 0
             // A gigabyte of answers.
             var bytes: [UInt8] = []
@@ -126,7 +126,7 @@ struct LimitTests {
             }
         ) { server in
             let stuck = try TestClient(port: server.port, receiveBufferBytes: 4096)
-            try stuck.openSession(timeoutMilliseconds: 60_000)
+            try stuck.openSession(timeoutMilliseconds: 600_000)
             // addWatch, persistent and recursive, on the root.
             try stuck.send(
                 TestClient.frame(

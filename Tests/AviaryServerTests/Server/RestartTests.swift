@@ -101,7 +101,7 @@ struct RestartTests {
     func stopWithSlowReader() async throws {
         let server = try await TestServer.start()
         let client = try TestClient(port: server.port, receiveBufferBytes: 4096)
-        try client.openSession(timeoutMilliseconds: 60_000)
+        try client.openSession(timeoutMilliseconds: 600_000)
         #expect(try client.create("/big", data: [UInt8](repeating: 1, count: 1_000_000)).error == 0)
         var bytes: [UInt8] = []
         for _ in 0..<20 { bytes += client.getDataRequest("/big") }

@@ -34,7 +34,9 @@ struct TestServer: Sendable {
         configuration.storage.preallocationSize = 256 << 10
         configuration.sessions.tickTime = .milliseconds(200)
         configuration.sessions.minimumTimeout = .milliseconds(400)
-        configuration.sessions.maximumTimeout = .seconds(60)
+        // A test may have to wait for all others between two lines: connections and sessions must outlast that.
+        configuration.clients.sessionlessTimeout = .seconds(600)
+        configuration.sessions.maximumTimeout = .seconds(600)
         configuration.fourLetterWords.allowed = ServerConfiguration.FourLetterWords.all
         return configuration
     }
@@ -83,7 +85,7 @@ struct TestServer: Sendable {
     func connect() throws -> TestClient { try TestClient(port: port) }
 
     /// A client with a session.
-    func open(timeoutMilliseconds: Int32 = 30_000) throws -> TestClient {
+    func open(timeoutMilliseconds: Int32 = 600_000) throws -> TestClient {
         let client = try connect()
         try client.openSession(timeoutMilliseconds: timeoutMilliseconds)
         return client
