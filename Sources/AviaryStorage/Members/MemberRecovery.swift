@@ -77,15 +77,27 @@ package struct MemberRecovery<D: Disk, Gzip: StreamCodec> {
     /// - Returns: the folder, below the folder of snapshots and below that of logs.
     package func quarantine(because error: StorageError) throws(StorageError) -> String {
         let epochs = EpochFiles(disk: disk, directory: directories.snapshots)
-        let accepted = try? epochs.readAccepted()
-        var promised = max((try? epochs.readCurrent()) ?? .zero, accepted ?? .zero)
+        var accepted: Epoch?
+        var isAcceptedDamaged = false
+        do throws(StorageError) { accepted = try epochs.readAccepted() } catch { isAcceptedDamaged = true }
+        var promised = max((try? epochs.readCurrent()) ?? .zero, accepted ?? .zero, epochInNames())
         if case .inconsistentEpochs(_, _, _, let lastZxid) = error {
             promised = max(promised, max(lastZxid, .zero).epoch)
         }
         let folder = try Quarantine(disk: disk, directories: directories).begin(because: error)
         // Only now: without the note this member would pass for one that never promised more.
-        if promised != accepted, promised > .zero { try epochs.store(accepted: promised) }
+        if isAcceptedDamaged || (promised != accepted && promised > .zero) { try epochs.store(accepted: promised) }
         return folder
+    }
+
+    /// The last epoch that a log or a snapshot is named after: what such a file holds was promised before.
+    private func epochInNames() -> Epoch {
+        let logs = (try? disk.list(directories.logs)) ?? []
+        let snapshots = (try? disk.list(directories.snapshots)) ?? []
+        let zxids =
+            logs.compactMap { FileNames.logZxid($0.name) }
+            + snapshots.compactMap { FileNames.snapshotZxid($0.name)?.zxid }
+        return max(zxids.max() ?? .zero, .zero).epoch
     }
 
     private func recovery(repairs: Bool, mayCreate: Bool) -> Recovery<D, Gzip> {

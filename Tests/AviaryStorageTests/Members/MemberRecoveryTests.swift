@@ -142,7 +142,8 @@ struct MemberRecoveryTests {
     @Test(
         "What the epoch files promised is kept as far as anybody can know",
         arguments: [
-            ("4", "5", 6), ("six", "5", 5), (nil, "7", 7), ("6", "x", 6),
+            ("4", "5", 6), ("six", "5", 5), (nil, "7", 7), ("6", "x", 6), ("", "", 5), ("6", "4x", 6), (nil, "x", 5),
+            ("?", nil, 5),
         ] as [(String?, String?, Int64)]
     )
     func promises(accepted: String?, current: String?, promised: Int64) throws {
