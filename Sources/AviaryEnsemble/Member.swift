@@ -14,19 +14,23 @@ package struct MemberOptions: Sendable {
     package var maximumUnstoredBytes: Int
     /// How much a leader lets gather for clients before it stops applying in between: very many may have waited.
     package var maximumAnswerBytes: Int
+    /// How long a leader is looked for until clients are served that only read; nil: never.
+    package var readOnlyAfterMilliseconds: Int?
 
     package init(
         peer: PeerOptions,
         limits: ReadingLimits = ReadingLimits(),
         isStandaloneEnabled: Bool = true,
         maximumUnstoredBytes: Int = 32 << 20,
-        maximumAnswerBytes: Int = .max
+        maximumAnswerBytes: Int = .max,
+        readOnlyAfterMilliseconds: Int? = nil
     ) {
         self.peer = peer
         self.limits = limits
         self.isStandaloneEnabled = isStandaloneEnabled
         self.maximumUnstoredBytes = maximumUnstoredBytes
         self.maximumAnswerBytes = maximumAnswerBytes
+        self.readOnlyAfterMilliseconds = readOnlyAfterMilliseconds
     }
 }
 
@@ -55,6 +59,14 @@ package final class Member {
     @exclusivity(unchecked) var afterReload: AfterReload?
     /// A leader has committed up to here and has not applied all of it.
     @exclusivity(unchecked) var unapplied: Zxid?
+    /// What the log can still take.
+    @exclusivity(unchecked) var logRoom = LogRoom.plenty
+    /// Since there was plenty, this server has given leadership away for want of room.
+    @exclusivity(unchecked) var hasHandedOver = false
+    /// For want of room this server takes part in nothing.
+    @exclusivity(unchecked) var isWithdrawn = false
+    /// When clients are served that only read, unless there is a leader by then.
+    @exclusivity(unchecked) var readOnlyAt: Int64?
     /// The configuration that a reconfig request in this turn made.
     @exclusivity(unchecked) var reconfigured: (zxid: Zxid, configuration: QuorumConfiguration)?
 
@@ -99,7 +111,10 @@ package final class Member {
     package var isApplying: Bool { unapplied != nil }
 
     /// When `advance` should be called next, monotonic microseconds.
-    package var nextDeadlineMicroseconds: Int64? { peer.nextDeadlineMicroseconds }
+    package var nextDeadlineMicroseconds: Int64? {
+        guard let readOnlyAt else { return peer.nextDeadlineMicroseconds }
+        return min(readOnlyAt, peer.nextDeadlineMicroseconds ?? .max)
+    }
 
     // MARK: - What comes
 
@@ -171,6 +186,9 @@ package final class Member {
         pump(&core, at: now, into: &output)
         body(&peer, &zab)
         pump(&core, at: now, into: &output)
+        heedRoom(at: now)
+        pump(&core, at: now, into: &output)
+        serveReadOnly(&core, at: now, into: &output)
     }
 
     func note(_ level: ZabNote.Level, _ message: String, _ metadata: [(key: String, value: String)] = []) {

@@ -23,7 +23,7 @@ package struct Peer: ~Copyable {
     var learning: Learner?
     /// Learners that came while this server was looking: it may turn out to be their leader.
     var waiting: [LearnerLink] = []
-    /// When an observer begins to look: they do not all ask at once.
+    /// When an observer begins to look: they do not all ask at once. Or a server that leaves the work to others.
     var lookAt: Int64?
     /// Servers that looked for a leader when they were last heard of, ascending: they hear when there is one.
     var lookers: [ServerID] = []
@@ -33,7 +33,7 @@ package struct Peer: ~Copyable {
     var announcedRole: UInt64 = 0
     /// Voters without memory that an operator was told of, so as not to say it again and again.
     var explainedLoss: Set<ServerID> = []
-    private var isStarted = false
+    private(set) var isStarted = false
 
     /// - Parameters:
     ///   - configuration: the committed one.
@@ -84,6 +84,9 @@ package struct Peer: ~Copyable {
 
     /// Whether this server knows all that it has ever promised.
     package var remembersAll: Bool { state.durable.remembersAll }
+
+    /// Whether it is known what this server has: no leader's snapshot or cut is under way.
+    package var isSettled: Bool { state.durable.isSettled }
 
     package var history: History {
         _read { yield state.history }

@@ -10,7 +10,7 @@ extension Peer {
         let learner = LearnerLink(id: link, at: time)
         if leading != nil {
             leading?.links.append(learner)
-        } else if learning == nil, waiting.count < Peer.maxWaiting {
+        } else if learning == nil, !state.isWithdrawn, waiting.count < Peer.maxWaiting {
             waiting.append(learner)
         } else {
             output.links.append(.close(link))

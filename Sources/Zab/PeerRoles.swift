@@ -7,7 +7,7 @@ extension Peer {
     /// Has no leader: looks for one, as soon as it is known what this server could offer.
     mutating func look(into output: inout ZabOutput) {
         invariant(leading == nil && learning == nil, "looking for a leader while there is one")
-        guard state.durable.isSettled else { return }
+        guard state.durable.isSettled, !state.isWithdrawn, lookAt == nil else { return }
         // Observers would all ask at once, and who has lost its memory may have been too early.
         let isPatient = state.isObserver || state.standing == .latecomer
         if isPatient, state.options.observerElectionDelayMilliseconds > 0, election.round > 0 {
@@ -27,9 +27,38 @@ extension Peer {
     // MARK: Ends
 
     /// Gives the role up, because of something that only the caller knows.
-    package mutating func resign(_ reason: String, at now: Now, into output: inout ZabOutput) {
+    ///
+    /// - Parameter restMilliseconds: how long it does not look for a leader, so that others can find one without it.
+    package mutating func resign(
+        _ reason: String,
+        restMilliseconds: Int = 0,
+        at now: Now,
+        into output: inout ZabOutput
+    ) {
         begin(at: now, output)
+        guard leading != nil || learning != nil else { return }
+        if restMilliseconds > 0 { lookAt = time + Int64(restMilliseconds) * 1000 }
         inRole(&output) { _, _ throws(RoleEnd) in throw RoleEnd(reason) }
+    }
+
+    /// Takes part in nothing until `comeBack`.
+    package mutating func withdraw(_ reason: String, at now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        guard !state.isWithdrawn else { return }
+        state.isWithdrawn = true
+        lookAt = nil
+        election.giveUp()
+        for link in waiting { output.links.append(.close(link.id)) }
+        waiting.removeAll()
+        inRole(&output) { _, _ throws(RoleEnd) in throw RoleEnd(reason) }
+    }
+
+    /// Looks for a leader again after `withdraw`.
+    package mutating func comeBack(at now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        guard state.isWithdrawn else { return }
+        state.isWithdrawn = false
+        if isStarted { settled(into: &output) }
     }
 
     /// Gives the role up. What was received and not logged is forgotten; what is logged stays, and counts in the next

@@ -43,6 +43,8 @@ struct PeerState: ~Copyable {
     private var logBeforeSnapshot = Zxid.zero
     /// Where the snapshot ends that is being received.
     private(set) var snapshotZxid = Zxid.zero
+    /// Takes part in nothing, as if it did not run.
+    var isWithdrawn = false
     private var lastLink: UInt64 = 1 << 63
 
     init(options: PeerOptions, configuration: QuorumConfiguration, durable: DurableState, seed: UInt64) {

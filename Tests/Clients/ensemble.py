@@ -16,6 +16,7 @@ from ensemble_history import BAD_VERSION, EPHEMERAL, SEQUENTIAL, SESSION_MOVED, 
 from ensemble_kazoo import KazooLoad
 from ensemble_servers import Ensemble
 from harness import Check, equal, expect, wait_until
+from small_disk import SmallDisk
 
 SET_WATCHES, SET_WATCHES_XID, DATA_CHANGED, DELETED = 101, -8, 3, 2
 
@@ -362,6 +363,73 @@ class Five:
         equal(b"1", e.compare()["/five"]["data"])
 
 
+class FullDisks:
+    """Three servers on disks of 96 MiB each: two may fill theirs by what is written here, and the third shall not."""
+
+    def __init__(self, check):
+        self.check, self.ensemble = check, Ensemble(check, 3, links=False, name="full", settings={
+            "preAllocSize": "256", "snapCount": "100000"})
+        self.disks = {member: SmallDisk(member, 96) for member in self.ensemble}
+
+    def run(self):
+        if not all(disk.is_possible for disk in self.disks.values()):
+            return self.check.say("     (no file system can be mounted here: full disks are not tried)")
+        self.ensemble.run_cases(self.check, [self.follower, self.leader], start=self.ensemble.start)
+        self.ensemble.discard()
+
+    def write(self, member, name, count=200, size=8000):
+        """Creates by a client of `member` that are acknowledged; it connects elsewhere where that one stops serving."""
+        rest, made = [m for m in self.ensemble if m is not member], []
+        connection = member.connect(timeout=20000)
+        for i in range(count):
+            path = "/%s-%d" % (name, i)
+            for _ in range(200):
+                try:
+                    connection.create(path, bytes(size))
+                    made.append(path)
+                    break
+                except wire.ServerError as error:
+                    if error.code == -110:                     # it had been done
+                        made.append(path)
+                        break
+                    equal(-1, error.code, "of a write that is refused")
+                except (OSError, struct.error):
+                    connection.drop()
+                time.sleep(0.05)                               # what is refused now is taken when somebody else leads
+                with contextlib.suppress(OSError, struct.error, wire.Refused):
+                    connection = rest[0].connect(timeout=20000, wait=2)
+                    rest.append(rest.pop(0))
+            else:
+                raise AssertionError("%s was never taken" % path)
+        connection.close()
+        return made
+
+    def follower(self):
+        "a follower whose disk is full drops out, says so, and is back when there is room"
+        follower = self.ensemble.followers[0]
+        self.disks[follower].fill()
+        made = self.write(self.ensemble.leader, "full-a", count=3000)
+        wait_until("the follower to leave", lambda: follower.mode is None, 20)
+        follower.expect_running()
+        expect("takes no part in the ensemble" in follower.text(), "the log does not say so:\n" + follower.tail())
+        self.disks[follower].make_room()
+        self.ensemble.wait_formed()
+        tree = self.ensemble.compare()
+        expect(all(path in tree for path in made), "an acknowledged write is gone")
+
+    def leader(self):
+        "a leader whose disk is full hands over, and writes go on"
+        leader = self.ensemble.leader
+        self.disks[leader].fill()
+        made = self.write(leader, "full-b", count=1500)
+        expect(self.ensemble.leader is not leader, "the leader without room still leads")
+        expect("another server may have room" in leader.text(), "the log does not say so:\n" + leader.tail())
+        self.disks[leader].make_room()
+        self.ensemble.wait_formed()
+        tree = self.ensemble.compare()
+        expect(all(path in tree for path in made), "an acknowledged write is gone")
+
+
 def text(raw):
     return raw.decode() if raw else ""
 
@@ -428,6 +496,7 @@ def main():
                     for proof in proofs:
                         proof()
         check.together(Three(check).run, Five(check).run)
+        FullDisks(check).run()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """Replays the golden client transcripts of Tests/Golden/client, byte for byte: the profiles base, noext and enforce-auth, each
-on a server of its own with a fresh data directory. Two transcripts depend on the technology of the server; what must hold of
+on a server of its own with a fresh data directory; local-sessions on a follower of three, read-only on the last one of three. Two transcripts depend on the technology of the server; what must hold of
 their words, envi and mntr, on any server is checked here instead.
 """
 import glob
@@ -10,7 +10,8 @@ import subprocess
 import sys
 
 import wire
-from harness import GOLDEN, Check, equal, expect
+from ensemble_servers import Ensemble
+from harness import GOLDEN, Check, equal, expect, wait_until
 
 REPLAYER = os.path.join(GOLDEN, "client", "replay.py")
 PROFILES = {
@@ -19,6 +20,10 @@ PROFILES = {
               "4lw.commands.whitelist": "srvr"},
     "enforce-auth": {"enforce.auth.enabled": "true", "enforce.auth.schemes": "digest"},
 }
+# Of ensembles of three.
+LOCAL_SESSIONS = {"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "false", "tickTime": "1000", "initLimit": "10",
+                  "syncLimit": "5"}
+ENSEMBLES = {"local-sessions": LOCAL_SESSIONS, "read-only": {**LOCAL_SESSIONS, "readonlymode.enabled": "true"}}
 # Of the transcripts tagged "informative" these hold lines of a Java server.
 OF_JAVA = ("4lw-envi", "4lw-mntr-all-metrics")
 
@@ -29,6 +34,22 @@ def transcripts():
             for line in lines:
                 if line.strip():
                     yield json.loads(line), line
+
+
+def follower(check, profile):
+    """The server of an ensemble that the transcripts of `profile` are for."""
+    ensemble = Ensemble(check, 3, settings=ENSEMBLES[profile], links=False, name=profile)
+    ensemble.start()
+    chosen = ensemble.followers[0]
+    if profile == "read-only":
+        connection = chosen.connect()
+        connection.create("/ro-node", b"x")
+        connection.close()
+        for member in ensemble:
+            if member is not chosen:
+                member.stop()
+        wait_until("read-only mode", lambda: chosen.mode == "read-only", 30)
+    return chosen
 
 
 def replay(check, profile):
@@ -44,7 +65,7 @@ def replay(check, profile):
             out.write(line)
     if not names:
         return
-    server = check.server(profile, PROFILES[profile]).start()
+    server = check.server(profile, PROFILES[profile]).start() if profile in PROFILES else follower(check, profile)
     command = [sys.executable, REPLAYER, "127.0.0.1", str(server.port), chosen, "--profile", profile, "-v",
                "--max-diffs", "1000"] + (["--old-events"] if check.kind == "debian" else [])
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
@@ -122,7 +143,7 @@ def monitor(check, server):
 
 def main():
     with Check("golden-client") as check:
-        check.together(*[lambda p=p: replay(check, p) for p in PROFILES])
+        check.together(*[lambda p=p: replay(check, p) for p in [*PROFILES, *ENSEMBLES]])
 
 
 if __name__ == "__main__":

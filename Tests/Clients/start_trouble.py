@@ -12,6 +12,7 @@ import time
 
 import wire
 from harness import BINARY, GOLDEN, Check, equal, expect, wait_until
+from small_disk import SmallDisk
 
 NOBODY = 65534
 
@@ -304,26 +305,15 @@ def configuration(check):
 def full_disk(check):
     "a full disk: new writes get SystemError and no zxid, reads and closing go on, writes resume with space"
     server = check.server("full-disk", {"preAllocSize": "256", "snapCount": "100000"})
-    plain = server.command()
-    # A file system of 32 MiB, twice what the log keeps in reserve, in a mount namespace of the server's own: gone with
-    # it, seen by nobody else.
-    mount = 'mount -t tmpfs -o size=32m tmpfs "%s" && exec "$@"' % server.data
-    tried = subprocess.run(["unshare", "-m", "sh", "-c", mount, "sh", "true"], capture_output=True, text=True) \
-        if shutil.which("unshare") else None
-    if tried is None or tried.returncode:
+    disk = SmallDisk(server)
+    if not disk.is_possible:
         check.say("     (no file system can be mounted here: the full disk is not tried)")
         return
-    server.command = lambda: ["unshare", "-m", "sh", "-c", mount, "sh"] + plain
     server.start()
-    inside = "/proc/%d/root%s" % (server.process.pid, server.data)
     c, reader, leaving = wire.Connection(server.port), wire.Connection(server.port), wire.Connection(server.port)
     c.create("/d", b"")
     leaving.create("/ephemeral", b"", flags=1)
-    filler = os.path.join(inside, "filler")
-    with open(filler, "wb", buffering=0) as out:
-        with contextlib.suppress(OSError):
-            while True:
-                out.write(bytes(65536))
+    disk.fill()
     acknowledged, codes = 0, []
     for i in range(2000):
         try:
@@ -348,7 +338,7 @@ def full_disk(check):
     expect(re.search("full|space", server.text(), re.I), "the log says nothing:\n" + server.tail())
     lines = [line for line in server.text().splitlines() if re.search("full|no space|disk", line, re.I)]
     expect(len(lines) <= 5, "%d lines of log: %s" % (len(lines), lines[:8]))
-    os.remove(filler)
+    disk.make_room()
 
     def resumes():
         try:
@@ -362,7 +352,7 @@ def full_disk(check):
     server.process.send_signal(19)                                 # SIGSTOP: a copy of one moment
     try:
         time.sleep(0.1)
-        shutil.copytree(inside, copy.data)
+        shutil.copytree(disk.path, copy.data)
     finally:
         server.process.send_signal(18)
     server.kill9()

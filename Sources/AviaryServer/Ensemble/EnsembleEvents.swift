@@ -29,6 +29,7 @@ extension ServerLoop {
             ensemble.links.listen(on: own.quorumAddresses, claimed: claimed.quorum)
         }
         ensemble.election.start(members: members, claimed: claimed.election)
+        if let storage { ensemble.member.setLogRoom(storage.room, &core, at: now, into: &output) }
         ensemble.member.start(&core, at: now, into: &output)
     }
 

@@ -1,4 +1,5 @@
 internal import AviaryCore
+internal import AviaryEnsemble
 internal import AviaryStorage
 internal import Logging
 internal import NIOCore
@@ -11,6 +12,9 @@ final class StorageLink {
 
     /// Bytes of transactions handed over and not reported durable.
     @exclusivity(unchecked) var unstoredBytes = 0
+
+    /// What the log can still take, as it was last said.
+    fileprivate(set) var room = LogRoom.plenty
 
     @exclusivity(unchecked) fileprivate var batches: [LogBatch] = []
     fileprivate var chunks: [SnapshotChunk] = []
@@ -104,7 +108,12 @@ extension ServerLoop {
                 availableBytes - Int64(unstoredBytes)
                     < Int64(limits.lastLogBytes + Limits.sessionEndBytes * core.sessionCount) ? .exhausted : .low
             }
-        core.setLogRoom(room, at: now, into: &output)
+        storage?.room = room
+        if let ensemble {
+            ensemble.member.setLogRoom(room, &core, at: now, into: &output)
+        } else {
+            core.setLogRoom(room, at: now, into: &output)
+        }
     }
 
     private func warned(_ warning: LogWarning) {

@@ -149,7 +149,9 @@ extension ServerStart {
             limits: reading,
             isStandaloneEnabled: ensemble.isStandaloneEnabled,
             maximumUnstoredBytes: limits.unstoredBytes,
-            maximumAnswerBytes: ServerLoop.drainBytes
+            maximumAnswerBytes: ServerLoop.drainBytes,
+            readOnlyAfterMilliseconds: configuration.features.readOnlyMode
+                ? max(2_000, Int(configuration.sessions.tickTime.milliseconds)) : nil
         )
     }
 

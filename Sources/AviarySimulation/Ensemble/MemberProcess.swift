@@ -449,7 +449,7 @@ package final class MemberProcess {
                 availableBytes - Int64(unstoredBytes) < Int64((8 << 10) + 80 * core.sessionCount) ? .exhausted : .low
             }
         if room != .plenty { run.counts[.fullDisks] += 1 }
-        core.setLogRoom(room, at: now, into: &output)
+        member.setLogRoom(room, &core, at: now, into: &output)
     }
 
     // MARK: - Snapshots of its own

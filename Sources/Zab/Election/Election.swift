@@ -78,6 +78,11 @@ struct Election: Sendable {
         end()
     }
 
+    /// Takes part no more, and has found nobody.
+    mutating func giveUp() {
+        end()
+    }
+
     private mutating func end() {
         isLooking = false
         resendAt = .max
