@@ -13,10 +13,11 @@ struct Aviary: AsyncParsableCommand {
 
               aviary serve          a server for this machine: port 2181, ./aviary-data
               aviary serve zoo.cfg  a server as an existing configuration says
+              aviary dev            three servers on this machine, to try things out
               aviary serve --help   all flags, with examples
             """,
         version: BuildInfo.summary,
-        subcommands: [Serve.self, Version.self]
+        subcommands: [Serve.self, Dev.self, Version.self]
     )
 }
 

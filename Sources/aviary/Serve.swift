@@ -131,6 +131,12 @@ struct Serve: AsyncParsableCommand {
     @Flag(name: .long, help: "Check the configuration, print what it comes to, and start nothing.")
     var check = false
 
+    @Option(
+        name: .long,
+        help: ArgumentHelp("A pipe whose end of file stops the server: its parent is gone.", visibility: .hidden)
+    )
+    var parentPipe: CInt?
+
     func validate() throws {
         for setting in settings where !setting.contains("=") || setting.hasPrefix("=") {
             throw ValidationError("--set wants key=value, such as --set snapCount=50000, and got '\(setting)'")
@@ -201,6 +207,8 @@ struct Serve: AsyncParsableCommand {
     /// Starts the server, says where it is, and waits for a signal.
     private func serve(_ configuration: ServerConfiguration, notes: [ConfigurationNote], logger: Logger) async throws {
         let signals = StopSignals()
+        let parent = try parentPipe.map { try watchParent($0, signals) }
+        defer { withExtendedLifetime(parent) {} }
         let server: RunningServer
         do throws(StartError) {
             server = try await Server.start(configuration: configuration, notes: notes, logger: logger)
@@ -219,6 +227,16 @@ struct Serve: AsyncParsableCommand {
         logger.info("\(signal): stopping")
         await server.stop()
         logger.info("stopped")
+    }
+}
+
+extension Serve {
+    private func watchParent(_ descriptor: CInt, _ signals: StopSignals) throws -> ParentPipe {
+        guard let pipe = ParentPipe(descriptor, onEnd: { signals.request("the parent process ended") }) else {
+            StandardError.print("aviary: --parent-pipe: no descriptor \(descriptor) is open: only `aviary dev` uses it")
+            throw ExitCode.validationFailure
+        }
+        return pipe
     }
 }
 

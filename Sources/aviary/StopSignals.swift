@@ -57,7 +57,14 @@ final class StopSignals: Sendable {
         }
     }
 
-    private func receive(_ name: String) {
+    /// Somebody else than a signal asks to stop. Asked again it changes nothing.
+    ///
+    /// - Parameter reason: what `next` returns.
+    func request(_ reason: String) {
+        receive(reason, insists: false)
+    }
+
+    private func receive(_ name: String, insists: Bool = true) {
         enum Answer {
             case wait
             case resume(CheckedContinuation<String, Never>)
@@ -79,6 +86,7 @@ final class StopSignals: Sendable {
         case .wait: endIfStillStarting(name)
         case .resume(let continuation): continuation.resume(returning: name)
         case .end:
+            guard insists else { return }
             StandardError.print("aviary: \(name) again: ended at once")
             _exit(EXIT_FAILURE)
         }

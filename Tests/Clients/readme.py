@@ -1,5 +1,5 @@
-"""The tour of README.md, as written: its kazoo lines and its zkCli.sh lines are run in their order, on a server that is started as
-the README says (on another port), and must print what stands there; where it says to kill the server, it is killed.
+"""The tours of README.md, as written: their kazoo lines and their zkCli.sh lines are run in their order, on servers that are started
+as the README says (on other ports), and must print what stands there; where it says to kill a server, it is killed.
 """
 import code
 import contextlib
@@ -9,20 +9,21 @@ import os
 import re
 import sys
 
+from dev import Dev
 from harness import BINARY, PYTHON_PACKAGES, ROOT, Check, Server, equal, expect, free_port, wait_until
 from zkcli import Shell
 
 sys.path.insert(0, PYTHON_PACKAGES)
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
-TITLE = "## Two minutes with it"
+ONE, THREE = "## Two minutes with it", "## Three servers, one of them killed"
 
 
-def tour():
-    """The lines of the tour: ("text" or "code", line)."""
+def tour(title):
+    """The lines of a section: ("text" or "code", line)."""
     with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as file:
         text = file.read()
-    expect(TITLE in text, "README.md has no section %r" % TITLE)
-    section = text.split(TITLE, 1)[1].split("\n## ", 1)[0]
+    expect(title in text, "README.md has no section %r" % title)
+    section = text.split(title, 1)[1].split("\n## ", 1)[0]
     for line in section.splitlines():
         if line.strip():
             yield ("code", line[4:]) if line.startswith("    ") else ("text", line)
@@ -31,7 +32,7 @@ def tour():
 def steps():
     """The tour as steps: ["python" or "shell" or "prints", what is typed, lines expected] and ["kill"]."""
     out = []
-    for kind, line in tour():
+    for kind, line in tour(ONE):
         if kind == "text":
             if "kill the server" in line:
                 out.append(["kill", line, []])
@@ -60,13 +61,13 @@ class Started(Server):
 class Console:
     """An interactive Python that shows what is printed."""
 
-    def __init__(self, server):
-        self.server = server
+    def __init__(self, addresses):
+        self.addresses = addresses
         self.python = code.InteractiveInterpreter({})
         self.printed = io.StringIO()
 
     def run(self, line):
-        line = line.replace("127.0.0.1:2181", self.server.address)
+        line = re.sub(r'"127\.0\.0\.1:[^"]*"', '"%s"' % self.addresses, line)
         start = len(self.printed.getvalue())
         with contextlib.redirect_stdout(self.printed), contextlib.redirect_stderr(self.printed):
             wants_more = self.python.runsource(line, "<README>", "single")
@@ -81,7 +82,7 @@ def main():
         server.port = free_port()
         server.configure({})
         server.start()
-        console, shell = Console(server), None
+        console, shell = Console(server.address), None
         # What the watch of the tour prints comes from another thread, whenever it comes.
         sys.stdout = Tee(sys.stdout, console.printed)
         for kind, typed, expected in steps():
@@ -105,12 +106,44 @@ def main():
         if shell:
             shell.close()
         if check.kind == "aviary":
+            three_servers(check)
             with check.case("README: the data is in ./aviary-data"):
                 expect(os.path.isdir(os.path.join(server.work, "aviary-data", "version-2")), "it is not")
             with check.case("README: Ctrl-C stops the server"):
                 server.process.send_signal(2)
                 equal(0, server.process.wait(15), "exit code")
                 expect(not re.search(r"\berror\b", server.text()), "its log says:\n" + server.tail())
+
+
+def three_servers(check):
+    """The section about the ensemble: commands go to the terminal of `aviary dev`, and the server that is killed is the one that
+    leads, whichever number stands there."""
+    steps = []
+    for kind, line in tour(THREE):
+        if kind == "code" and re.match(r">>> |[a-z] \d$|aviary ", line):
+            steps.append((line, []))
+        elif kind == "code":
+            steps[-1][1].append(line)
+    expect([typed[:10] for typed, _ in steps if typed.startswith("aviary")] == ["aviary dev"], "the section starts no ensemble")
+    dev = console = None
+    for typed, expected in steps:
+        with check.case("README: " + typed[:90]):
+            if typed.startswith("aviary "):
+                dev = Dev(check, *typed.split()[2:], terminal=True).formed()
+                console = Console(dev.connect_string())
+                console.run("from kazoo.client import KazooClient")
+            elif typed.startswith(">>> "):
+                equal(expected, console.run(typed[4:]), "printed")
+            else:
+                letter, number = typed.split()
+                leader = str(dev.leader)
+                start = dev.type("%s %s" % (letter, leader))
+                for line in expected:
+                    # The leader has another number here, and so may the next one.
+                    pattern = re.escape(line.replace(number, "@")).replace("@", leader)
+                    dev.expect(re.sub(r"server\\ \d\\ leads", r"server\\ \\d\\ leads", pattern), start=start)
+    console.python.locals["zk"].stop()
+    equal(0, dev.end(), "exit code")
 
 
 class Tee(io.TextIOBase):

@@ -38,6 +38,7 @@ CHECKS = [
     ClientCheck("ensemble", "ensemble.py", ["kazoo"], limit=400),
     ClientCheck("interop", "interop.py", ["kazoo", "jdk", "jars"], limit=400),
     ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
+    ClientCheck("dev", "dev.py", ["kazoo"]),
     ClientCheck("limits", "limits.py"),
     ClientCheck("abuse", "abuse.py"),
     ClientCheck("start-trouble", "start_trouble.py"),
