@@ -489,15 +489,15 @@ class Writer:
             self.tried += 1
             connection.create(path)
             self.done.append(path)
+            if self.tried % 50 == 0:                           # to another one now and then
+                connection.close()
+                return None
         except (OSError, struct.error, wire.ServerError):
             if connection:
                 connection.drop()
             time.sleep(0.05)
             return None
-        if self.tried % 50:
-            return connection
-        connection.close()                                     # to another one now and then
-        return None
+        return connection
 
     def paused(self):
         """While this is held, nothing is written."""
