@@ -87,13 +87,13 @@ extension ServerCore {
         let committed = lastProcessedZxid
         while let revalidation = obligations.revalidations.popFirst(where: { $0.zxid <= committed }) {
             let session = sessions[revalidation.session]
-            let isOwner = session?.owner == .learner(revalidation.learner)
             output.learnerAnswers.append(
                 .revalidated(
                     revalidation.learner,
                     session: revalidation.session,
-                    // One that has moved on in the meantime is not here either.
-                    isValid: session.map { $0.isCreated && !$0.isClosing && isOwner } ?? false,
+                    // A question of another learner that came later may be an older one: the client would believe that
+                    // its session is over. If it is not, the first write says that the session is another learner's.
+                    isValid: session.map { $0.isCreated && !$0.isClosing } ?? false,
                     behind: committed
                 )
             )

@@ -119,6 +119,35 @@ struct MovingSessionTests {
         #expect(old.isClosed && old.next() == nil)
     }
 
+    @Test("Questions about a session that come to the leader in the wrong order end no session")
+    func askedOutOfOrder() {
+        let ensemble = Ensemble()
+        let old = ensemble.members[1].connect()
+        ensemble.commitsAreHeld = true
+        old.post(.create) {
+            $0.string("/a")
+            $0.string("")
+            ACL.write(ACL.open, to: &$0)
+            $0.int32(0)
+        }
+        old.disconnect()
+        ensemble.isHeld = true
+        let given = ensemble.members[1].connect(session: old.session, password: old.password)
+        given.disconnect()
+        let new = ensemble.members[2].connect(session: old.session, password: old.password)
+        while ensemble.possible.contains(.toLeader(2)) { ensemble.happen(.toLeader(2)) }
+        ensemble.isHeld = false
+        ensemble.commitsAreHeld = false
+        ensemble.settle()
+        new.readConnectResponse()
+        #expect(new.session == old.session && !new.isClosed)
+        // Whoever asked last has the session: the client has to come once more.
+        let again = ensemble.members[2].connect(session: old.session, password: old.password)
+        #expect(again.create("/b").error == .ok)
+        #expect(again.read(.exists, "/a").error == .ok)
+        ensemble.expectEqual()
+    }
+
     @Test("While the end of a session is in flight nobody is told that it has ended")
     func ending() {
         let ensemble = Ensemble()
