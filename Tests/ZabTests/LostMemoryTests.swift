@@ -154,6 +154,56 @@ struct LostMemoryTests {
         #expect(ensemble.checker.violations == [])
     }
 
+    @Test("Who has no candidate yet goes back to the round of the others")
+    func electorJoinsRound() throws {
+        let configuration = try Simulation.configuration(voters: 3)
+        let electorate = Electorate(configurations: JointConfiguration(current: configuration), links: ElectionLinks())
+        let promised = HistoryEnd(epoch: Epoch(1), zxid: record(5).zxid)
+        var election = Election()
+        for _ in 0..<9 { election.begin(.elector(promised), me: ServerID(2), interval: 1, at: 0) }
+        // Nobody heard of its round: without a candidate it is no vote.
+        let vote = Vote(leader: ServerID(1), zxid: promised.zxid, peerEpoch: promised.epoch, round: 3)
+        let ballot = Ballot(from: ServerID(1), state: .looking, vote: vote, version: 2)
+        #expect(election.handle(ballot, electorate: electorate, at: 0, finalize: 200) == .changed)
+        #expect(election.vote == vote)
+    }
+
+    @Test("Two servers without a vote do not answer each other for ever")
+    func noEcho() throws {
+        let configuration = try Simulation.configuration(voters: 1, observers: 1)
+        let now = Now(wallMilliseconds: 0, monotonicMicroseconds: 0)
+        func peer(_ id: Int64, remembersAll: Bool) -> Peer {
+            Peer(
+                options: PeerOptions(me: ServerID(id), tickMilliseconds: 200, initLimit: 10, syncLimit: 5),
+                configuration: configuration,
+                durable: DurableState(
+                    lastZxid: .zero,
+                    acceptedEpoch: .zero,
+                    currentEpoch: .zero,
+                    remembersAll: remembersAll
+                ),
+                lastProcessed: .zero,
+                seed: 1,
+                now: now
+            )
+        }
+        var voter = peer(1, remembersAll: false)
+        var observer = peer(2, remembersAll: true)
+        var output = ZabOutput()
+        voter.start(at: now, into: &output)
+        observer.start(at: now, into: &output)
+        var notification = try #require(output.notifications.last?.notification)
+        // It has looked more often than the voter.
+        notification.electionEpoch = 9
+        observer.election.begin(.onlooker, me: ServerID(2), interval: 1_000_000, at: 0)
+        output.reset()
+        voter.receive(notification: notification, from: ServerID(2), at: now, into: &output)
+        let answer = try #require(output.notifications.last?.notification)
+        output.reset()
+        observer.receive(notification: answer, from: ServerID(1), at: now, into: &output)
+        #expect(output.notifications.isEmpty)
+    }
+
     @Test("Of whom only the end of the log is lost votes for nobody without it")
     func electorRefuses() throws {
         let ensemble = try ensemble([4, 5, 5])

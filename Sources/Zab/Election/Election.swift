@@ -130,6 +130,8 @@ struct Election: Sendable {
         guard standing != .latecomer, ballot.vote.zxid != Vote.unknownZxid else { return .none }
         // It may have had a leader a moment ago; it has none now.
         settled.remove(ballot.from)
+        // Who has no candidate has said nothing in its round that anybody could have heard: it takes the others'.
+        if case .elector = standing, vote.leader == .none, ballot.vote.round < round { join(ballot.vote.round) }
         guard ballot.vote.round >= round else { return .none }
         let before = vote
         if ballot.vote.round > round {
@@ -149,6 +151,13 @@ struct Election: Sendable {
         }
         if vote != before { return .changed }
         return isNews && ballot.vote != vote ? .outvoted : .none
+    }
+
+    private mutating func join(_ round: Int64) {
+        self.round = round
+        own.round = round
+        vote.round = round
+        received.removeAll()
     }
 
     /// Somebody has a leader: follow it as well if a quorum does and it leads indeed.
@@ -185,7 +194,7 @@ struct Election: Sendable {
     }
 
     /// Whether this server's vote counts.
-    private var hasVote: Bool {
+    var hasVote: Bool {
         switch standing {
         case .candidate, .elector: true
         case .onlooker, .latecomer: false

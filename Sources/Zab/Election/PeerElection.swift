@@ -75,9 +75,11 @@ extension Peer {
             notifyVoters(into: &output)
         case .outvoted:
             // Our vote may have reached it while it still had a leader; it would wait for us to repeat it.
-            answer(server, into: &output)
+            if election.hasVote { answer(server, into: &output) }
         case .none:
-            if ballot.state == .looking, ballot.vote.round < election.round { answer(server, into: &output) }
+            // Who has no vote says nothing by itself: each of two such would answer the other for ever.
+            guard election.hasVote, ballot.state == .looking, ballot.vote.round < election.round else { return }
+            answer(server, into: &output)
         }
     }
 

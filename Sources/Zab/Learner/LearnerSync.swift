@@ -140,7 +140,7 @@ extension Learner {
             }
             announced = configuration
             proposal = nil
-            state.takeLastSeen(configuration, into: &output)
+            state.propose(configuration, into: &output)
         }
         phase = .storing
         historyEnd = nextCommit
