@@ -17,8 +17,9 @@ struct AviarySim: AsyncParsableCommand {
               aviary-sim crash --seeds 100000            crashes of one server
               aviary-sim crash --first 4711 --seeds 1    one seed again
               aviary-sim crash --fault replyBeforeSync   does the simulation notice this mistake?
+              aviary-sim faults                          is each planted mistake found soon enough?
             """,
-        subcommands: [Ensemble.self, Crash.self],
+        subcommands: [Ensemble.self, Crash.self, Faults.self],
         defaultSubcommand: Ensemble.self
     )
 }

@@ -17,6 +17,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import needs  # noqa: E402
 import sanitize  # noqa: E402
+import simulation  # noqa: E402
 from harness import BINARY, ROOT  # noqa: E402
 
 PURE_TESTS = [
@@ -37,8 +38,6 @@ class ClientCheck:
 CHECKS = [
     ClientCheck("ensemble", "ensemble.py", ["kazoo"], limit=400),
     ClientCheck("interop", "interop.py", ["kazoo", "jdk", "jars"], limit=400),
-    ClientCheck("interop-reconfig", "interop_reconfig.py", ["kazoo", "jdk", "jars"], limit=500),
-    ClientCheck("ensemble-reconfig", "ensemble_reconfig.py", ["kazoo"], limit=400),
     ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
     ClientCheck("dev", "dev.py", ["kazoo"]),
     ClientCheck("limits", "limits.py"),
@@ -207,6 +206,22 @@ def fuzz(totals):
     say("fuzzing: %d passed, %d failed (%d s)" % (passed, failed, time.monotonic() - start))
 
 
+def simulate(work, totals):
+    """Some hundred seeds of the simulator, and its planted faults (scripts/suite/simulation.py)."""
+    start = time.monotonic()
+    code, text = swift(["build", "-c", "release", "--product", "aviary-sim"], os.path.join(work, "build-simulator.log"),
+                       "building the simulator")
+    if code:
+        totals.add(0, 1)
+        print(tail(text, 40))
+        return say("simulation: does not build")
+    clock = time.monotonic()
+    say("building the simulator: done (%d s)" % (clock - start))
+    passed, failed = simulation.run(ROOT, say)
+    totals.add(passed, failed)
+    say("simulation: %d passed, %d failed (%d s)" % (passed, failed, time.monotonic() - clock))
+
+
 def run_checks(checks, work, totals, keep, jobs, more):
     missing = needs.provide({n for c in checks for n in c.needs}, say)
     runnable = []
@@ -242,7 +257,7 @@ def sanitized(kind, work, totals, arguments, more):
 
 
 def main():
-    steps = ["swift", "fuzz"] + [c.name for c in CHECKS + OPT_IN]
+    steps = ["swift", "fuzz", "simulation"] + [c.name for c in CHECKS + OPT_IN]
     parser = argparse.ArgumentParser(prog="scripts/test", description="The tests of Aviary.")
     parser.add_argument("--quick", action="store_true", help="the pure Swift tests alone")
     parser.add_argument("--only", action="append", metavar="NAME", help="one step or check; repeatable")
@@ -286,6 +301,8 @@ def main():
             swift_tests(work, totals)
         if not arguments.only or "fuzz" in arguments.only:
             fuzz(totals)
+        if not arguments.only or "simulation" in arguments.only:
+            simulate(work, totals)
         if chosen and built and os.path.exists(BINARY):
             run_checks(chosen, work, totals, arguments.keep, max(1, arguments.jobs), more)
         elif chosen:

@@ -16,7 +16,6 @@ extension ServerStart {
         port: Int
     ) throws -> ServerLoop {
         let claimed = try claimPorts(ensemble)
-        let isReconfigEnabled = configuration.features.reconfig
         var restorer = CoreRestorer(core)
         var startup = ShellMetrics.Startup()
         let state = try recover(store, into: &restorer, &startup)
@@ -45,20 +44,11 @@ extension ServerStart {
             loop.storage?.snapshots.stop()
             throw StartError.noThread
         }
-        let files = isReconfigEnabled ? startFiles(ensemble) : nil
         let resolver = NameResolver(eventLoop: eventLoop)
-        let known = KnownConfigurations(
-            file: ensemble.members,
-            next: ensemble.proposed,
-            stored: loop.core.storedConfiguration,
-            lastZxid: report.lastZxid,
-            isReconfigEnabled: isReconfigEnabled
-        )
         let link = EnsembleLink(
             member: Member(
                 options: memberOptions(ensemble, loop.limits, store.readingLimits),
-                configuration: known.current,
-                proposed: known.proposed,
+                configuration: ensemble.members,
                 durable: DurableState(
                     lastZxid: report.lastZxid,
                     acceptedEpoch: state.accepted,
@@ -83,7 +73,6 @@ extension ServerStart {
                 logger: logger
             ),
             history: history,
-            files: files,
             durableZxid: report.lastZxid,
             wantsSnapshot: report.replayedCount > 0,
             reload: { (restorer) throws(StorageError) in try store.reload(into: &restorer) }
@@ -93,14 +82,6 @@ extension ServerStart {
     }
 
     // MARK: - Files
-
-    /// The thread that writes configurations; nil where there is no file, and where there is no thread: it is not worth
-    /// refusing to serve for.
-    private func startFiles(_ ensemble: EnsembleConfiguration) -> ConfigurationThread? {
-        guard let staticFile = ensemble.staticFile else { return nil }
-        let thread = ConfigurationThread()
-        return thread.start(DynamicFiles(staticFile: staticFile, me: ensemble.me), logger: logger) ? thread : nil
-    }
 
     /// Loads what is there. Files that cannot be used are put aside: a leader has everything that was in them.
     private func recover(

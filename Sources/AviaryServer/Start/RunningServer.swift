@@ -14,7 +14,7 @@ package final class RunningServer: Sendable {
     private let loop: ServerLoop
     private let lock: Mutex<(any Sendable)?>
     private let group: any EventLoopGroup
-    private let ports: ClientPorts
+    private let channels: [any Channel]
     private let state = Mutex(State.running(waiting: []))
 
     private enum State {
@@ -29,13 +29,13 @@ package final class RunningServer: Sendable {
     init(
         _ opened: OpenedServer,
         group: any EventLoopGroup,
-        ports: ClientPorts,
+        channels: [any Channel],
         addresses: [String]
     ) {
         loop = opened.loop
         lock = Mutex(opened.lock)
         self.group = group
-        self.ports = ports
+        self.channels = channels
         self.addresses = addresses
         port = opened.loop.clientPort
         dataDirectory = opened.dataDirectory
@@ -56,7 +56,7 @@ package final class RunningServer: Sendable {
             loop.beginStopping()
             done()
         }
-        await run { [ports] in ports.close($1) }
+        for channel in channels { try? await channel.close() }
         await run { $0.stopReading(patience: RunningServer.patience, whenQuiet: $1) }
         await run { loop, done in
             loop.leaveEnsemble()

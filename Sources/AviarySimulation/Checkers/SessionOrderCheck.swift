@@ -6,7 +6,7 @@ package enum SessionOrderCheck {
     package static func check(_ history: History, _ committed: CommittedHistory) throws(Violation) {
         try checkReplies(history)
         for (session, operations) in writes(of: history).sorted(by: { $0.key.rawValue < $1.key.rawValue }) {
-            try checkEffects(session, operations, committed)
+            try checkEffects(session, operations, history, committed)
         }
     }
 
@@ -64,6 +64,7 @@ package enum SessionOrderCheck {
     private static func checkEffects(
         _ session: SessionID,
         _ operations: [History.Operation],
+        _ history: History,
         _ committed: CommittedHistory
     ) throws(Violation) {
         var zxids: [Int32: Zxid] = [:]
@@ -86,7 +87,7 @@ package enum SessionOrderCheck {
                 missing = nil
             }
             if zxids[operation.xid] == nil {
-                if operation.reply == nil, missing == nil { missing = operation }
+                if operation.reply == nil, missing == nil, !history.mayBeRefused(operation) { missing = operation }
             } else if let missing {
                 throw Violation(
                     .sessionOrder,

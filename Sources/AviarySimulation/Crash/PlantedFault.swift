@@ -28,4 +28,17 @@ package enum PlantedFault: String, Sendable, CaseIterable {
     case sequenceLost
     /// What recovery has read is served without being made stable.
     case recoveredUnsynced
+
+    /// Within how many seeds, from 1 on, it is found: at least twice what it took when this was written.
+    package var seeds: UInt64 {
+        switch self {
+        case .replyBeforeSync, .checksumIgnored, .rollWithoutDirectorySync, .snapshotNamedBeforeSync,
+            .replaySkipped, .replayStartsLate, .ephemeralsSurvive, .multiCutShort, .sequenceLost:
+            20
+        // These show only where several rare things meet: damage to the newest snapshots, a disk that fails and then
+        // loses power, a full disk, a kill with a power cut behind it.
+        case .purgeOfNeededLog, .failedSyncRetried, .fullDiskIgnored, .recoveredUnsynced: 100
+        case .tornTailRead: 300
+        }
+    }
 }

@@ -121,7 +121,7 @@ package final class EnsembleObserver {
             process.leadsSince = run.now(process.machine).monotonicMicroseconds
             attempt { () throws(Violation) in
                 try trace.lead(id, epoch: now.epoch)
-                try checkHasAll(process)
+                try checkHasAll(process, epoch: now.epoch)
                 try commit(upTo: now.applied, process)
             }
         }
@@ -165,20 +165,24 @@ package final class EnsembleObserver {
         }
     }
 
-    /// A leader has everything that was ever committed.
-    private func checkHasAll(_ process: MemberProcess) throws(Violation) {
+    /// A leader has everything that was ever committed in epochs before its own. One that stood still while others formed
+    /// a later epoch may begin late: it commits nothing.
+    private func checkHasAll(_ process: MemberProcess, epoch: Int64) throws(Violation) {
         let mirror = process.machine.mirror
-        for entry in committed.entries where entry.zxid > mirror.base {
+        let first = committed.position(of: mirror.base)
+        let earlier = committed.entries[min(first, committed.entries.count)...].prefix {
+            $0.zxid.rawValue >> 32 < epoch
+        }
+        for entry in earlier {
             guard let own = mirror.entry(at: entry.zxid), own.fingerprint == entry.fingerprint else {
                 throw Violation(.leaderLacksHistory, "\(process.machine.id) leads without \(entry.zxid)")
             }
         }
-        guard process.core.lastProcessedZxid >= committed.last else {
-            throw Violation(
-                .leaderLacksHistory,
-                "\(process.machine.id) leads at \(process.core.lastProcessedZxid), \(committed.last) is committed"
-            )
-        }
+        guard let last = earlier.last?.zxid, process.core.lastProcessedZxid < last else { return }
+        throw Violation(
+            .leaderLacksHistory,
+            "\(process.machine.id) leads at \(process.core.lastProcessedZxid), \(last) is committed"
+        )
     }
 
     /// A leader has applied what was not known to be committed before.
@@ -202,7 +206,11 @@ package final class EnsembleObserver {
 
     /// What is committed is stable on a quorum at that moment (P4).
     private func checkQuorum(_ entry: LogMirror.Entry) throws(Violation) {
-        let holders = run.machines.filter { $0.mirror.isDurable(entry.zxid, fingerprint: entry.fingerprint) }
+        // A disk that was lost meanwhile counts as it was when what it had was acknowledged.
+        let holders = run.machines.filter { machine in
+            machine.mirror.isDurable(entry.zxid, fingerprint: entry.fingerprint)
+                || machine.lost?.isDurable(entry.zxid, fingerprint: entry.fingerprint) == true
+        }
         guard run.isQuorum(holders.map(\.id)) else {
             throw Violation(.noQuorum, "\(entry.zxid) is stable at \(holders.map(\.id)) only")
         }

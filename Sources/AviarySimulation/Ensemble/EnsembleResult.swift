@@ -28,6 +28,8 @@ extension EnsembleRun {
                 result.counts = run.counts
                 result.hash = run.trace
             }
+            // Processes and their machines hold each other.
+            defer { for machine in run.machines { machine.process = nil } }
             try run.run()
         } catch {
             result.violation = error

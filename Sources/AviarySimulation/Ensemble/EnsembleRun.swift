@@ -54,7 +54,9 @@ package final class EnsembleRun {
     {
         var random = SeededGenerator(seed: seed)
         var drawing = random.fork()
-        settings = given ?? EnsembleSettings(from: &drawing)
+        var settings = given ?? EnsembleSettings(from: &drawing)
+        if given == nil { planted?.focus(&settings) }
+        self.settings = settings
         self.planted = planted
         let time = time
         network = SimulatedNetwork(seed: random.next(), clock: { time.microseconds }) { event, at in
@@ -113,6 +115,7 @@ package final class EnsembleRun {
         var options = RecoveryOptions()
         options.limits = ReadingLimits(maxBufferBytes: 1 << 20, extendedTypes: true)
         options.comparesDigests = true
+        options.createsDatabase = !settings.needsInitialize
         return options
     }
 
@@ -217,10 +220,15 @@ package final class EnsembleRun {
     /// - Throws: the first promise that did not hold.
     package func run() throws(Violation) {
         do throws(Violation) {
-            try live()
+            do throws(Violation) {
+                try live()
+            } catch {
+                guard error.check == .needsHuman else { throw error }
+                try observer.check(recorder.history)
+            }
         } catch {
-            guard error.check == .needsHuman else { throw error }
-            try observer.check(recorder.history)
+            if let narrator { recorder.history.tell(narrator) }
+            throw error
         }
         countHistory()
     }
@@ -238,10 +246,16 @@ package final class EnsembleRun {
         try finish()
     }
 
+    /// Where so much happens something goes round in circles.
+    private static let maximumEvents = 2_000_000
+
     /// Lets everything happen up to a time.
     func runUntil(_ limit: Int64, orUntil isDone: () -> Bool = { false }) throws(Violation) {
         while let event = time.next(before: limit) {
             counts[.events] += 1
+            guard counts[.events] < EnsembleRun.maximumEvents else {
+                throw Violation(.noProgress, "\(EnsembleRun.maximumEvents) events by \(time.microseconds / 1000) ms")
+            }
             try handle(event)
             if let violation = observer.violation { throw violation }
             if isDone() { return }
@@ -362,7 +376,10 @@ package final class EnsembleRun {
         let last = process.recovery.lastZxid
         narrate("\(machine.id) starts at \(last)")
         // One that says that it lost something is believed: it has to be synchronized before it counts again.
-        if last < machine.mirror.durableLast, !machine.isDamaged, process.remembersAll {
+        // What a leader asked it to cut off, and what may or may not be cut off, was not promised any more.
+        let promised = min(machine.mirror.durableLast, machine.cutting ?? Zxid(.max))
+        machine.cutting = nil
+        if last < promised, !machine.isDamaged, process.remembersAll {
             observer.fail(
                 Violation(
                     .acknowledgedLost,

@@ -57,7 +57,7 @@ package struct EnsembleSettings: Sendable {
         recentBytes = random.pick([0, 500, 4000, 32 << 20])
         snapshotSizeFactor = random.pick([0.33, 0.33, 100, 0, -1])
         forceSnapshotSync = random.oneIn(20)
-        snapCount = random.pick([10, 30, 100, 100_000])
+        snapCount = random.pick([10, 40, 150, 100_000])
         maximumLogBytes = random.oneIn(4) ? 1500 : Int.max
         compression = random.oneIn(6)
         hasSeparateLogs = random.oneIn(4)
@@ -76,10 +76,10 @@ package struct EnsembleSettings: Sendable {
         clients = 2 + random.below(4)
         client = EnsembleClient.Settings()
         client.timeoutMilliseconds = Int32(tickMilliseconds * random.pick([4, 8, 20]))
-        client.pause = random.pick([20_000, 100_000, 300_000])
+        client.pause = random.pick([40_000, 150_000, 400_000])
         client.pipeline = random.pick([1, 4, 12])
         client.requestsPerSession = random.pick([0, 0, 20, 60])
-        faultPhase = random.pick([4, 8, 15]) * 1_000_000
+        faultPhase = random.pick([3, 5, 9]) * 1_000_000
         faults = FaultMix(from: &random, voters: voters.count)
     }
 

@@ -8,6 +8,8 @@ package final class Machine {
     package let disk: SimulatedDisk
     /// What its disk holds.
     package var mirror = LogMirror()
+    /// What its disk held when it was lost.
+    package var lost: LogMirror?
     package var process: MemberProcess?
     /// Counts processes, so that what was meant for one does not reach the next.
     package var incarnation = 0
@@ -31,6 +33,8 @@ package final class Machine {
     package var wasFull = false
     /// The last snapshot that a leader began to send: the next start may find it installed.
     package var incomingSnapshot: Zxid?
+    /// Where a cut of the log is to end that is not known to be done.
+    package var cutting: Zxid?
     /// What was to happen while the process was stopped.
     package var delayed: [SimulationEvent] = []
 

@@ -449,6 +449,7 @@ package final class MemberProcess {
                 availableBytes - Int64(unstoredBytes) < Int64((8 << 10) + 80 * core.sessionCount) ? .exhausted : .low
             }
         if room != .plenty { run.counts[.fullDisks] += 1 }
+        run.recorder.history.refusesWrites(room != .plenty, machine.id.rawValue, at: now.monotonicMicroseconds)
         member.setLogRoom(room, &core, at: now, into: &output)
     }
 
@@ -655,13 +656,11 @@ package final class MemberProcess {
         case (.storeCurrent, .epochStoredEarly):
             // In front of everything that has not begun.
             storageQueue.removeLast()
-            let begun = isStorageBusy && !storageQueue.isEmpty ? 0 : 0
-            storageQueue.insert(order, at: begun)
+            storageQueue.insert(order, at: 0)
         case (.storeCurrent(let epoch), .newLeaderAckedEarly):
             if let last = machine.mirror.entries.last { promise(upTo: last.zxid) }
+            // It is stored all the same; that report is kept back.
             unreported.append(.currentEpochStored(epoch))
-            storageQueue.removeLast()
-            storageQueue.append(.storeAccepted(epoch))
         default:
             break
         }

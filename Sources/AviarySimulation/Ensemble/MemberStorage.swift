@@ -100,6 +100,7 @@ extension MemberProcess {
             driver.report(.acceptedEpochStored(epoch))
         default:
             if case .beginSnapshot(let zxid) = order { machine.incomingSnapshot = zxid }
+            if case .truncate(let zxid) = order { machine.cutting = zxid }
             try worker.perform(order, &driver)
         }
     }
@@ -111,6 +112,7 @@ extension MemberProcess {
             case .durable(let report):
                 machine.mirror.store(upTo: report.durable)
             case .truncated(let zxid, _, _):
+                machine.cutting = nil
                 if run.planted != .truncationDropped { machine.mirror.cut(after: zxid) }
             case .snapshotInstalled(let zxid):
                 machine.mirror.reset(to: zxid)
@@ -119,7 +121,9 @@ extension MemberProcess {
                 break
             }
         }
-        unreported += driver.reports
+        unreported += driver.reports.filter { report in
+            if case .currentEpochStored = report { run.planted != .newLeaderAckedEarly } else { true }
+        }
         driver.reports = []
     }
 

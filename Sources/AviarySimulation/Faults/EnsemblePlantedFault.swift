@@ -38,4 +38,33 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
     case ephemeralsSurvive
     /// A record is left out when a log is read for a learner.
     case historyHole
+
+    /// Within how many seeds, from 1 on, it is found: at least twice what it took when this was written.
+    package var seeds: UInt64 {
+        switch self {
+        case .ackBeforeSync, .epochStoredEarly, .newLeaderAckedEarly, .epochUsedTwice, .watchesForgotten,
+            .commitWithoutQuorum, .quorumAssumed, .sequenceLost:
+            20
+        case .truncationDropped, .followerExpires, .proposalDamaged, .ephemeralsSurvive, .historyHole: 60
+        // A snapshot that is interrupted; two proposals in one piece; a member that lost its disk and the one vote that
+        // it must not have.
+        case .memoryKept, .memoryLossIgnored: 150
+        case .syncUnconfirmed, .staleServerWelcomes, .proposalsSwapped: 300
+        }
+    }
+
+    /// Some show only under faults of a kind, which few seeds have.
+    func focus(_ settings: inout EnsembleSettings) {
+        switch self {
+        case .syncUnconfirmed:
+            // A leader that stands still while others elect another, and goes on before it knows.
+            settings.faults = FaultMix(kinds: [.pause, .isolation, .isolation], interval: 400_000, leaderOneIn: 1)
+        case .staleServerWelcomes:
+            // A client that goes from a server which has the last writes to one that has not.
+            settings.faults = FaultMix(kinds: [.slowNetwork, .isolation, .reset, .kill], interval: 150_000)
+        default:
+            return
+        }
+        settings.client.pause = 40_000
+    }
 }

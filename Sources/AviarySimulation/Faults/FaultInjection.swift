@@ -251,6 +251,7 @@ extension EnsembleRun {
         narrate("\(machine.id) loses its disk")
         machine.isDamaged = true
         machine.disk.wipe()
+        machine.lost = machine.mirror
         machine.mirror.reset(to: .zero)
     }
 

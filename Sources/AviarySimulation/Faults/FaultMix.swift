@@ -59,7 +59,7 @@ package struct FaultMix: Sendable {
         if kinds.contains(.blackout), !random.oneIn(3) { kinds.removeAll { $0 == .blackout } }
         // Something that ends and begins again is part of most stories.
         if random.oneIn(2) { kinds.append(random.pick([.kill, .powerCut, .pause, .isolation])) }
-        interval = random.pick([300_000, 1_000_000, 3_000_000])
+        interval = random.pick([150_000, 400_000, 1_200_000])
         leaderOneIn = random.pick([1, 2, 4])
     }
 

@@ -62,6 +62,9 @@ package struct History: Sendable {
     /// Microseconds of virtual time, by position.
     package private(set) var times: [Int64] = []
     package private(set) var operations: [Operation] = []
+    /// Servers that refuse writes because their disk is full, and since when.
+    private var refusing: [Int64: Int64] = [:]
+    private var refusals: [ClosedRange<Int64>] = []
 
     package init() {}
 
@@ -69,6 +72,23 @@ package struct History: Sendable {
         entries.append(entry)
         times.append(time)
         return entries.count - 1
+    }
+
+    /// A server's disk is full, or has room again. What it refuses leaves no trace but the reply.
+    package mutating func refusesWrites(_ isRefusing: Bool, _ server: Int64, at time: Int64) {
+        if isRefusing {
+            if refusing[server] == nil { refusing[server] = time }
+        } else if let since = refusing.removeValue(forKey: server) {
+            refusals.append(since...time)
+        }
+    }
+
+    /// Whether an operation may have been refused without a transaction: the reply that said so is lost.
+    package func mayBeRefused(_ operation: Operation) -> Bool {
+        let invoked = times[operation.invoked]
+        let lost = operation.lost.map { times[$0] } ?? .max
+        return refusals.contains { $0.lowerBound <= lost && $0.upperBound >= invoked }
+            || refusing.values.contains { $0 <= lost }
     }
 
     /// - Returns: the operation's index.
@@ -143,4 +163,34 @@ package struct History: Sendable {
     package mutating func expire(client: Int, session: SessionID, at time: Int64) {
         _ = add(.expired(client: client, session: session), at: time)
     }
+}
+
+extension History {
+    /// What clients asked for and were told, in words.
+    package func tell(_ narrator: (String) -> Void) {
+        for (entry, time) in zip(entries, times) {
+            let at = "\(time / 1000).\(time % 1000 / 100) ms  "
+            switch entry {
+            case .invoked(let index):
+                let operation = operations[index]
+                narrator("\(at)\(name(operation)) asks for \(operation.request)")
+            case .replied(let index):
+                guard let reply = operations[index].reply else { continue }
+                narrator("\(at)\(name(operations[index])) is told \(reply.error) at \(reply.zxid)")
+            case .lost(let index):
+                narrator("\(at)\(name(operations[index])) is lost")
+            case .event(let client, _, let event):
+                narrator("\(at)client \(client) hears of \(event.kind) \(event.path) at \(event.zxid)")
+            case .attached(let client, let session, let connection, let server, let isNew, _):
+                let how = isNew ? "begins" : "takes up"
+                narrator("\(at)client \(client) \(how) \(session) at server \(server), connection \(connection)")
+            case .detached(let client, let session):
+                narrator("\(at)client \(client) is cut off, session \(session)")
+            case .expired(let client, let session):
+                narrator("\(at)client \(client) is told that \(session) is over")
+            }
+        }
+    }
+
+    private func name(_ operation: Operation) -> String { "\(operation.session) xid \(operation.xid)" }
 }

@@ -33,6 +33,19 @@ package enum LinkEnd: Int, Sendable {
     package var other: LinkEnd { self == .opener ? .acceptor : .opener }
 }
 
+/// Something of each end of a connection.
+struct Ends<Value> {
+    var opener: Value
+    var acceptor: Value
+
+    subscript(_ end: LinkEnd) -> Value {
+        get { end == .opener ? opener : acceptor }
+        _modify {
+            if end == .opener { yield &opener } else { yield &acceptor }
+        }
+    }
+}
+
 /// What the network will do at some moment; whoever owns the clock hands it back then.
 package enum NetworkEvent: Sendable {
     /// A step of the three-way handshake arrives: 0 the SYN, 1 its answer, 2 the answer to that.

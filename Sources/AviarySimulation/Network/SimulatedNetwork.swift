@@ -62,44 +62,61 @@ package final class SimulatedNetwork {
         var isScheduled = false
         /// Bytes on the way, or not taken by the receiver yet.
         var untaken = 0
+        /// Bytes sent since the sender was last told how many it may send.
+        var sentSinceTold = 0
         /// Waits with the sender.
         var backlog: [UInt8] = []
         /// The sender has ended the stream behind its backlog.
         var endsAfterBacklog = false
         /// Acknowledgements that a cut way holds back.
         var heldTaken = 0
+
+        /// Nothing is on its way, and nothing waits to be.
+        var isEmpty: Bool { packets.isEmpty && backlog.isEmpty }
     }
 
-    private struct Link {
-        var opener: Host
-        var acceptor: Host
-        var service: Service
+    private final class Link {
+        let key: LinkKey
+        let opener: Host
+        let acceptor: Host
+        let service: Service
         /// The next step of the handshake that has to arrive; 3 once both know.
         var handshake = 0
         var isHandshakeHeld = false
         /// By end: whether its process still has it.
-        var isOpen = [true, true]
+        var isOpen = Ends(opener: true, acceptor: true)
         /// By end: its machine has lost power since.
-        var isForgotten = [false, false]
+        var isForgotten = Ends(opener: false, acceptor: false)
         /// By sending end.
-        var streams = [Stream(), Stream()]
+        var streams = Ends(opener: Stream(), acceptor: Stream())
         /// Bytes that one direction may hold.
-        var window: Int
+        let window: Int
         /// An end that does not read, for as long as this holds.
-        var isReadingStopped = [false, false]
+        var isReadingStopped = Ends(opener: false, acceptor: false)
+
+        init(_ key: LinkKey, from opener: Host, to acceptor: Host, _ service: Service, window: Int) {
+            self.key = key
+            self.opener = opener
+            self.acceptor = acceptor
+            self.service = service
+            self.window = window
+        }
 
         func host(_ end: LinkEnd) -> Host { end == .opener ? opener : acceptor }
+
+        /// Bytes that an end may send without having to wait.
+        func credit(_ end: LinkEnd) -> Int { max(window - streams[end].untaken - streams[end].backlog.count, 0) }
     }
 
     private let schedule: (NetworkEvent, Int64) -> Void
     private let clock: () -> Int64
     private var random: SeededGenerator
     private var machines: [Host: Machine] = [:]
-    private var links: [LinkKey: Link] = [:]
+    /// By number; nil once both ends are done with it.
+    private var table: [Link?] = [nil]
     private var cuts: Set<Way> = []
     private var cutSince: [Way: Int64] = [:]
     private var slowness: [Way: Latency] = [:]
-    private var nextLink = 1
 
     package var latency = Latency()
     /// Bytes that may be on their way in one direction of a new connection.
@@ -140,9 +157,9 @@ package final class SimulatedNetwork {
         machines[host]?.isRunning = false
         machines[host]?.isStopped = false
         machines[host]?.services = []
-        for (key, end) in ends(of: host) {
-            links[key]?.streams[end.rawValue].backlog = []
-            close(key, end)
+        for (link, end) in ends(of: host) {
+            link.streams[end].backlog = []
+            close(link.key, end)
         }
         news.removeAll { $0.0 == host }
     }
@@ -150,11 +167,11 @@ package final class SimulatedNetwork {
     /// A machine is off from now on, and says nothing any more.
     package func cutPower(_ host: Host) {
         machines[host] = Machine(isOn: false, isRunning: false, isStopped: false, services: [])
-        for (key, end) in ends(of: host) {
-            links[key]?.isOpen[end.rawValue] = false
-            links[key]?.isForgotten[end.rawValue] = true
-            links[key]?.streams[end.rawValue] = Stream()
-            forgetIfDone(key)
+        for (link, end) in ends(of: host) {
+            link.isOpen[end] = false
+            link.isForgotten[end] = true
+            link.streams[end] = Stream()
+            forgetIfDone(link)
         }
         news.removeAll { $0.0 == host }
     }
@@ -171,16 +188,16 @@ package final class SimulatedNetwork {
         machines[host]?.isStopped = isStopped
         guard !isStopped else { return }
         wake { $0.opener == host || $0.acceptor == host }
-        for (key, end) in ends(of: host) where links[key]?.handshake == 3 && links[key]?.isOpen[end.rawValue] == true {
-            news.append((host, .writable(key, bytes: credit(on: key, from: end))))
+        for (link, end) in ends(of: host) where link.handshake == 3 && link.isOpen[end] {
+            tellWritable(link, end)
         }
     }
 
     /// What was sent while the machine was off is sent again, and refused.
     private func answerAfterPowerLoss(_ host: Host) {
-        for (key, link) in links.sorted(by: { $0.key < $1.key }) {
-            for end in [LinkEnd.opener, .acceptor] where link.host(end) == host && link.isForgotten[end.rawValue] {
-                if !link.streams[end.other.rawValue].packets.isEmpty { reset(key, at: end.other) }
+        for link in links {
+            for end in [LinkEnd.opener, .acceptor] where link.host(end) == host && link.isForgotten[end] {
+                if !link.streams[end.other].packets.isEmpty { reset(link, at: end.other) }
             }
         }
         wake { $0.acceptor == host && $0.handshake == 0 }
@@ -230,77 +247,77 @@ package final class SimulatedNetwork {
 
     /// Begins to connect. `connected` or `refused` follows, or neither.
     package func connect(from: Host, to: Host, _ service: Service) -> LinkKey {
-        let key = LinkKey(nextLink)
-        nextLink += 1
-        links[key] = Link(opener: from, acceptor: to, service: service, window: window)
+        let key = LinkKey(table.count)
+        table.append(Link(key, from: from, to: to, service, window: window))
         schedule(.handshake(key, step: 0), clock() + delay(from: from, to: to))
         return key
     }
 
-    package func peer(of key: LinkKey, from end: LinkEnd) -> Host? { links[key]?.host(end.other) }
+    private func link(_ key: LinkKey) -> Link? { table[key.rawValue] }
+
+    /// Oldest first.
+    private var links: [Link] { table.compactMap { $0 } }
+
+    package func peer(of key: LinkKey, from end: LinkEnd) -> Host? { link(key)?.host(end.other) }
 
     package func send(_ bytes: [UInt8], on key: LinkKey, from end: LinkEnd) {
-        guard !bytes.isEmpty, var link = links[key], link.isOpen[end.rawValue] else { return }
-        link.streams[end.rawValue].backlog += bytes
-        links[key] = link
-        push(key, end)
-        if link.service == .quorum, let rest = links[key]?.streams[end.rawValue].backlog.count {
-            largestBacklog = max(largestBacklog, rest)
-        }
+        guard !bytes.isEmpty, let link = link(key), link.isOpen[end] else { return }
+        link.streams[end].backlog += bytes
+        push(link, end)
+        if link.service == .quorum { largestBacklog = max(largestBacklog, link.streams[end].backlog.count) }
     }
 
     /// How many bytes an end may send without having to wait.
     package func credit(on key: LinkKey, from end: LinkEnd) -> Int {
-        guard let link = links[key], link.isOpen[end.rawValue] else { return 0 }
-        let stream = link.streams[end.rawValue]
-        return max(link.window - stream.untaken - stream.backlog.count, 0)
+        guard let link = link(key), link.isOpen[end] else { return 0 }
+        return link.credit(end)
     }
 
     /// Ends a connection behind what was sent.
     package func close(_ key: LinkKey, _ end: LinkEnd) {
-        guard var link = links[key], link.isOpen[end.rawValue] else { return }
-        link.isOpen[end.rawValue] = false
-        link.streams[end.rawValue].endsAfterBacklog = true
+        guard let link = link(key), link.isOpen[end] else { return }
+        link.isOpen[end] = false
+        link.streams[end].endsAfterBacklog = true
         // What was not read yet is refused; the other end hears that with the end of the stream.
-        links[key] = link
-        push(key, end)
-        forgetIfDone(key)
+        push(link, end)
+        forgetIfDone(link)
     }
 
     /// Breaks a connection at both ends, as a firewall may.
     package func breakLink(_ key: LinkKey) {
-        for end in [LinkEnd.opener, .acceptor] { reset(key, at: end) }
+        guard let link = link(key) else { return }
+        for end in [LinkEnd.opener, .acceptor] { reset(link, at: end) }
     }
 
     /// An end does not read for a while.
     package func setReading(_ key: LinkKey, _ end: LinkEnd, _ isReading: Bool) {
-        links[key]?.isReadingStopped[end.rawValue] = !isReading
-        if isReading { wake { _ in true } }
+        link(key)?.isReadingStopped[end] = !isReading
+        if isReading { wake { $0.key == key } }
     }
 
     /// Every end reads again.
     package func readAll() {
-        for key in links.keys { links[key]?.isReadingStopped = [false, false] }
+        for link in links { link.isReadingStopped = Ends(opener: false, acceptor: false) }
         wake { _ in true }
     }
 
     /// Connections that both ends have, oldest first.
     package func openLinks(_ service: Service) -> [LinkKey] {
-        links.filter { $0.value.service == service && $0.value.handshake == 3 && !$0.value.isOpen.contains(false) }
-            .keys.sorted()
+        links.filter { $0.service == service && $0.handshake == 3 && $0.isOpen.opener && $0.isOpen.acceptor }
+            .map(\.key)
     }
 
     /// Connections of one service, in words, for whoever has to find out.
     package func describe(_ service: Service) -> [String] {
-        links.filter { $0.value.service == service }.sorted { $0.key < $1.key }.map { key, link in
+        links.filter { $0.service == service }.map { link in
             let ends = [LinkEnd.opener, .acceptor].map { end in
-                let stream = link.streams[end.rawValue]
-                let state = link.isForgotten[end.rawValue] ? "forgotten" : link.isOpen[end.rawValue] ? "open" : "closed"
+                let stream = link.streams[end]
+                let state = link.isForgotten[end] ? "forgotten" : link.isOpen[end] ? "open" : "closed"
                 return "\(link.host(end)) \(state) packets=\(stream.packets.count) backlog=\(stream.backlog.count)"
                     + " untaken=\(stream.untaken)\(stream.isScheduled ? " scheduled" : "")"
-                    + (link.isReadingStopped[end.rawValue] ? " not reading" : "")
+                    + (link.isReadingStopped[end] ? " not reading" : "")
             }
-            return "link \(key.rawValue), handshake \(link.handshake)\(link.isHandshakeHeld ? " held" : ""): "
+            return "link \(link.key.rawValue), handshake \(link.handshake)\(link.isHandshakeHeld ? " held" : ""): "
                 + ends.joined(separator: "; ")
         }
     }
@@ -309,220 +326,222 @@ package final class SimulatedNetwork {
 
     package func handle(_ event: NetworkEvent) {
         switch event {
-        case .handshake(let key, let step): shakeHands(key, step)
-        case .arrival(let key, let end): arrive(key, at: end)
-        case .taken(let key, let end, let bytes): taken(key, end, bytes)
+        case .handshake(let key, let step): if let link = link(key) { shakeHands(link, step) }
+        case .arrival(let key, let end): if let link = link(key) { arrive(link, at: end) }
+        case .taken(let key, let end, let bytes): if let link = link(key) { taken(link, end, bytes) }
         }
     }
 
-    private func shakeHands(_ key: LinkKey, _ step: Int) {
-        guard var link = links[key], link.handshake == step else { return }
+    private func isCut(_ link: Link, to end: LinkEnd) -> Bool {
+        !cuts.isEmpty && cuts.contains(Way(from: link.host(end.other), to: link.host(end)))
+    }
+
+    private func shakeHands(_ link: Link, _ step: Int) {
+        guard link.handshake == step else { return }
         // Steps 0 and 2 go to the acceptor, step 1 to the opener.
         let end: LinkEnd = step == 1 ? .opener : .acceptor
         let host = link.host(end)
-        let isHeld = cuts.contains(Way(from: link.host(end.other), to: host)) || machines[host]?.isOn != true
-        if isHeld {
-            links[key]?.isHandshakeHeld = true
+        guard !isCut(link, to: end), machines[host]?.isOn == true else {
+            link.isHandshakeHeld = true
             return
         }
         // Behind the last step may be something that the opener said before it closed.
-        guard link.isOpen[LinkEnd.opener.rawValue] || step == 2 else { return forget(key) }
+        guard link.isOpen.opener || step == 2 else { return forget(link) }
         switch step {
         case 0:
             guard machines[host]?.services.contains(link.service) == true else {
-                link.isOpen[LinkEnd.acceptor.rawValue] = false
-                links[key] = link
-                return reset(key, at: .opener)
+                link.isOpen.acceptor = false
+                return reset(link, at: .opener)
             }
             link.handshake = 1
-            links[key] = link
-            schedule(.handshake(key, step: 1), clock() + delay(from: host, to: link.opener))
+            schedule(.handshake(link.key, step: 1), clock() + delay(from: host, to: link.opener))
         case 1:
             guard !isStopped(host) else {
-                links[key]?.isHandshakeHeld = true
+                link.isHandshakeHeld = true
                 return
             }
             link.handshake = 2
             let at = clock() + delay(from: link.opener, to: link.acceptor)
-            link.streams[LinkEnd.opener.rawValue].lastArrival = at
-            links[key] = link
-            news.append((host, .connected(key)))
-            schedule(.handshake(key, step: 2), at)
+            link.streams.opener.lastArrival = at
+            news.append((host, .connected(link.key)))
+            schedule(.handshake(link.key, step: 2), at)
         default:
             // Who had answered is gone, and never knew of it.
-            guard link.isOpen[LinkEnd.acceptor.rawValue] else { return reset(key, at: .opener) }
+            guard link.isOpen.acceptor else { return reset(link, at: .opener) }
             guard machines[host]?.services.contains(link.service) == true else {
-                links[key]?.isOpen[LinkEnd.acceptor.rawValue] = false
-                return reset(key, at: .opener)
+                link.isOpen.acceptor = false
+                return reset(link, at: .opener)
             }
             guard !isStopped(host) else {
-                links[key]?.isHandshakeHeld = true
+                link.isHandshakeHeld = true
                 return
             }
             link.handshake = 3
-            links[key] = link
-            news.append((host, .accepted(key, link.service, from: link.opener)))
-            scheduleFirst(key, LinkEnd.opener)
+            news.append((host, .accepted(link.key, link.service, from: link.opener)))
+            scheduleFirst(link, .opener)
         }
     }
 
     private func isStopped(_ host: Host) -> Bool { machines[host]?.isStopped == true }
 
-    private func arrive(_ key: LinkKey, at end: LinkEnd) {
-        guard var link = links[key] else { return }
-        let sender = end.other.rawValue
+    private func arrive(_ link: Link, at end: LinkEnd) {
+        let sender = end.other
         link.streams[sender].isScheduled = false
-        links[key] = link
         let host = link.host(end)
         guard let packet = link.streams[sender].packets.first?.packet else { return }
         let isHeld =
-            cuts.contains(Way(from: link.host(end.other), to: host)) || machines[host]?.isOn != true
-            || isStopped(host) || link.isReadingStopped[end.rawValue]
+            isCut(link, to: end) || machines[host]?.isOn != true || isStopped(host) || link.isReadingStopped[end]
             // The last step of the handshake may have been held longer.
-            || end == .acceptor && link.handshake < 3 && !link.isForgotten[end.rawValue]
+            || end == .acceptor && link.handshake < 3 && !link.isForgotten[end]
         if isHeld { return }
-        links[key]?.streams[sender].packets.removeFirst()
-        if link.isForgotten[end.rawValue] { return reset(key, at: end.other) }
+        link.streams[sender].packets.removeFirst()
+        if link.isForgotten[end] { return reset(link, at: sender) }
         switch packet {
         case .bytes(let bytes):
             // Who has closed already answers what still comes with a reset, which its peer does not need to hear: the end
             // of the stream is on its way.
-            if link.isOpen[end.rawValue] { news.append((host, .received(key, bytes))) }
-            acknowledge(key, end, bytes.count)
+            if link.isOpen[end] { news.append((host, .received(link.key, bytes))) }
+            acknowledge(link, end, bytes.count)
         case .end:
-            if link.isOpen[end.rawValue] { hearEnd(key, end) }
+            if link.isOpen[end] { hearEnd(link, end) }
         case .reset:
-            links[key]?.streams[sender].packets = []
-            dropStream(key, from: end)
-            if link.isOpen[end.rawValue] { hearEnd(key, end) }
+            link.streams[sender].packets = []
+            dropStream(link, from: end)
+            if link.isOpen[end] { hearEnd(link, end) }
         }
-        scheduleFirst(key, end.other)
-        forgetIfDone(key)
+        scheduleFirst(link, sender)
+        forgetIfDone(link)
     }
 
     /// What an end had sent goes nowhere any more, but for the news that the connection is gone.
-    private func dropStream(_ key: LinkKey, from end: LinkEnd) {
-        links[key]?.streams[end.rawValue].backlog = []
-        if case .reset = links[key]?.streams[end.rawValue].packets.first?.packet { return }
-        links[key]?.streams[end.rawValue].packets = []
+    private func dropStream(_ link: Link, from end: LinkEnd) {
+        link.streams[end].backlog = []
+        if case .reset = link.streams[end].packets.first?.packet { return }
+        link.streams[end].packets = []
     }
 
-    private func hearEnd(_ key: LinkKey, _ end: LinkEnd) {
-        guard let link = links[key] else { return }
-        links[key]?.isOpen[end.rawValue] = false
-        links[key]?.streams[end.rawValue].backlog = []
+    private func hearEnd(_ link: Link, _ end: LinkEnd) {
+        link.isOpen[end] = false
+        link.streams[end].backlog = []
         let isRefusal = link.handshake < 2 && end == .opener
-        news.append((link.host(end), isRefusal ? .refused(key) : .closed(key)))
+        news.append((link.host(end), isRefusal ? .refused(link.key) : .closed(link.key)))
     }
 
-    private func acknowledge(_ key: LinkKey, _ end: LinkEnd, _ bytes: Int) {
-        guard let link = links[key] else { return }
-        let way = Way(from: link.host(end), to: link.host(end.other))
-        if cuts.contains(way) {
-            links[key]?.streams[end.other.rawValue].heldTaken += bytes
+    /// The other end hears that bytes are taken. As long as it is far from having to wait for that, it need not be told at
+    /// its own moment: most packets of most runs are small.
+    private func acknowledge(_ link: Link, _ end: LinkEnd, _ bytes: Int) {
+        let sender = end.other
+        if isCut(link, to: sender) {
+            link.streams[sender].heldTaken += bytes
+        } else if link.streams[sender].backlog.isEmpty, link.streams[sender].untaken < link.window / 2,
+            link.streams[sender].sentSinceTold < link.window / 2
+        {
+            link.streams[sender].untaken -= bytes
         } else {
-            schedule(.taken(key, from: end.other, bytes: bytes), clock() + delay(from: way.from, to: way.to))
+            let way = delay(from: link.host(end), to: link.host(sender))
+            schedule(.taken(link.key, from: sender, bytes: bytes), clock() + way)
         }
     }
 
-    private func taken(_ key: LinkKey, _ end: LinkEnd, _ bytes: Int) {
-        guard let link = links[key] else { return }
-        links[key]?.streams[end.rawValue].untaken -= bytes
-        push(key, end)
-        if link.isOpen[end.rawValue], !isStopped(link.host(end)) {
-            news.append((link.host(end), .writable(key, bytes: credit(on: key, from: end))))
-        }
+    private func taken(_ link: Link, _ end: LinkEnd, _ bytes: Int) {
+        link.streams[end].untaken -= bytes
+        push(link, end)
+        if link.isOpen[end], !isStopped(link.host(end)) { tellWritable(link, end) }
+    }
+
+    /// Only servers among each other keep books about what they may send.
+    private func tellWritable(_ link: Link, _ end: LinkEnd) {
+        guard link.service == .quorum else { return }
+        link.streams[end].sentSinceTold = 0
+        news.append((link.host(end), .writable(link.key, bytes: link.credit(end))))
     }
 
     // MARK: - Streams
 
     /// Puts on the way what the window allows.
-    private func push(_ key: LinkKey, _ end: LinkEnd) {
-        guard var link = links[key] else { return }
-        var stream = link.streams[end.rawValue]
-        let count = min(stream.backlog.count, max(link.window - stream.untaken, 0))
+    private func push(_ link: Link, _ end: LinkEnd) {
+        let backlog = link.streams[end].backlog.count
+        let count = min(backlog, max(link.window - link.streams[end].untaken, 0))
         if count > 0 {
-            var piece = Array(stream.backlog[..<count])
-            stream.backlog.removeFirst(count)
-            stream.untaken += count
+            var piece: [UInt8] = []
+            if count == backlog {
+                swap(&piece, &link.streams[end].backlog)
+            } else {
+                piece = Array(link.streams[end].backlog[..<count])
+                link.streams[end].backlog.removeFirst(count)
+            }
+            link.streams[end].untaken += count
+            link.streams[end].sentSinceTold += count
             if count > 1, random.oneIn(splitOneIn) {
                 let first = 1 + random.below(count - 1)
-                stream.packets.append((clock(), .bytes(Array(piece[..<first]))))
+                link.streams[end].packets.append((clock(), .bytes(Array(piece[..<first]))))
                 piece.removeFirst(first)
             }
-            stream.packets.append((clock(), .bytes(piece)))
+            link.streams[end].packets.append((clock(), .bytes(piece)))
         }
-        if stream.endsAfterBacklog, stream.backlog.isEmpty {
-            stream.endsAfterBacklog = false
-            stream.packets.append((clock(), .end))
+        if link.streams[end].endsAfterBacklog, count == backlog {
+            link.streams[end].endsAfterBacklog = false
+            link.streams[end].packets.append((clock(), .end))
         }
-        link.streams[end.rawValue] = stream
-        links[key] = link
-        scheduleFirst(key, end)
+        scheduleFirst(link, end)
     }
 
-    private func scheduleFirst(_ key: LinkKey, _ end: LinkEnd, extra: Int64 = 0) {
-        guard let link = links[key] else { return }
-        let stream = link.streams[end.rawValue]
-        guard let first = stream.packets.first, !stream.isScheduled else { return }
+    private func scheduleFirst(_ link: Link, _ end: LinkEnd, extra: Int64 = 0) {
+        guard !link.streams[end].isScheduled, let sentAt = link.streams[end].packets.first?.sentAt else { return }
         // The acceptor speaks once it knows of the connection; what the opener says comes behind the handshake.
         guard link.handshake == 3 || link.handshake == 2 && end == .opener else { return }
-        let to = link.host(end.other)
-        let at = max(stream.lastArrival, first.sentAt + delay(from: link.host(end), to: to), clock() + extra)
-        links[key]?.streams[end.rawValue].lastArrival = at
-        links[key]?.streams[end.rawValue].isScheduled = true
-        schedule(.arrival(key, at: end.other), at)
+        let arrival = sentAt + delay(from: link.host(end), to: link.host(end.other))
+        let at = max(link.streams[end].lastArrival, arrival, clock() + extra)
+        link.streams[end].lastArrival = at
+        link.streams[end].isScheduled = true
+        schedule(.arrival(link.key, at: end.other), at)
     }
 
     /// One end hears that the connection is gone.
-    private func reset(_ key: LinkKey, at end: LinkEnd) {
-        guard var link = links[key] else { return }
-        let sender = end.other.rawValue
+    private func reset(_ link: Link, at end: LinkEnd) {
+        let sender = end.other
         link.streams[sender].packets = [(clock(), .reset)]
         link.streams[sender].backlog = []
         link.streams[sender].isScheduled = true
-        let at = clock() + delay(from: link.host(end.other), to: link.host(end))
+        let at = clock() + delay(from: link.host(sender), to: link.host(end))
         link.streams[sender].lastArrival = max(link.streams[sender].lastArrival, at)
-        links[key] = link
-        schedule(.arrival(key, at: end), at)
+        schedule(.arrival(link.key, at: end), at)
     }
 
     /// What was held goes on, if nothing holds it any more; if something does, it is held again.
     private func wake(delay: (() -> Int64)? = nil, where concerns: (Link) -> Bool) {
-        for (key, link) in links.sorted(by: { $0.key < $1.key }) where concerns(link) {
+        for link in links where concerns(link) {
             if link.isHandshakeHeld {
-                links[key]?.isHandshakeHeld = false
-                schedule(.handshake(key, step: link.handshake), clock() + (delay?() ?? 0))
+                link.isHandshakeHeld = false
+                schedule(.handshake(link.key, step: link.handshake), clock() + (delay?() ?? 0))
             }
             for end in [LinkEnd.opener, .acceptor] {
-                scheduleFirst(key, end, extra: delay?() ?? 0)
-                let held = links[key]?.streams[end.rawValue].heldTaken ?? 0
-                let way = Way(from: link.host(end.other), to: link.host(end))
-                if held > 0, !cuts.contains(way) {
-                    links[key]?.streams[end.rawValue].heldTaken = 0
-                    schedule(.taken(key, from: end, bytes: held), clock() + self.delay(from: way.from, to: way.to))
-                }
+                scheduleFirst(link, end, extra: delay?() ?? 0)
+                let held = link.streams[end].heldTaken
+                guard held > 0, !isCut(link, to: end) else { continue }
+                link.streams[end].heldTaken = 0
+                let way = self.delay(from: link.host(end.other), to: link.host(end))
+                schedule(.taken(link.key, from: end, bytes: held), clock() + way)
             }
         }
     }
 
-    private func ends(of host: Host) -> [(LinkKey, LinkEnd)] {
-        var found: [(LinkKey, LinkEnd)] = []
-        for (key, link) in links.sorted(by: { $0.key < $1.key }) {
-            if link.opener == host { found.append((key, .opener)) }
-            if link.acceptor == host { found.append((key, .acceptor)) }
+    private func ends(of host: Host) -> [(Link, LinkEnd)] {
+        var found: [(Link, LinkEnd)] = []
+        for link in links {
+            if link.opener == host { found.append((link, .opener)) }
+            if link.acceptor == host { found.append((link, .acceptor)) }
         }
         return found
     }
 
-    private func forgetIfDone(_ key: LinkKey) {
-        guard let link = links[key], link.isOpen == [false, false] else { return }
-        guard link.streams.allSatisfy({ $0.packets.isEmpty && $0.backlog.isEmpty }) || link.isForgotten == [true, true]
-        else { return }
-        forget(key)
+    private func forgetIfDone(_ link: Link) {
+        guard !link.isOpen.opener, !link.isOpen.acceptor else { return }
+        let isEmpty = link.streams.opener.isEmpty && link.streams.acceptor.isEmpty
+        if isEmpty || link.isForgotten.opener && link.isForgotten.acceptor { forget(link) }
     }
 
-    private func forget(_ key: LinkKey) { links[key] = nil }
+    private func forget(_ link: Link) { table[link.key.rawValue] = nil }
 }
 
 extension SeededGenerator {

@@ -4,7 +4,6 @@
     internal import Musl
 #else
     internal import Darwin
-    internal import MachO
 #endif
 
 /// The program that this process runs.
