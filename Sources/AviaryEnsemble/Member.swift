@@ -71,11 +71,14 @@ package final class Member {
     @exclusivity(unchecked) var reconfigured: (zxid: Zxid, configuration: QuorumConfiguration)?
 
     /// - Parameters:
+    ///   - configuration: the one in force.
+    ///   - proposed: a newer one that the log or a file knows of.
     ///   - durable: what recovery found on disk.
     ///   - seed: from the system's randomness, or a test's.
     package init(
         options: MemberOptions,
         configuration: QuorumConfiguration,
+        proposed: QuorumConfiguration? = nil,
         durable: DurableState,
         seed: UInt64,
         now: Now
@@ -84,6 +87,7 @@ package final class Member {
         peer = Peer(
             options: options.peer,
             configuration: configuration,
+            proposed: proposed,
             durable: durable,
             lastProcessed: durable.lastZxid,
             seed: seed,
@@ -103,6 +107,8 @@ package final class Member {
     package var role: Zab.Role { peer.role }
     package var leader: ServerID? { peer.leader }
     package var configuration: QuorumConfiguration { peer.configurations.current }
+    /// A newer one that is not known to be committed.
+    package var proposedConfiguration: QuorumConfiguration? { peer.configurations.proposed }
 
     /// More than this would only gather in memory: nothing is to be read from links until the disk has answered.
     package var isBehind: Bool { unstoredBytes > options.maximumUnstoredBytes }

@@ -148,6 +148,15 @@ struct PeerState: ~Copyable {
         output.upcalls.append(.configuration(configuration, isCommitted: false))
     }
 
+    /// The newest configuration that the leader of this epoch knows. One that only this server knew of is gone with the
+    /// transaction that proposed it: the leader's history has taken its place.
+    mutating func takeLastSeen(_ configuration: QuorumConfiguration, into output: inout ZabOutput) {
+        guard !adopts(configuration) else { return propose(configuration, into: &output) }
+        guard configurations.proposed != nil else { return }
+        configurations.proposed = nil
+        output.upcalls.append(.configuration(configurations.current, isCommitted: true))
+    }
+
     /// A configuration comes into force.
     mutating func activate(_ configuration: QuorumConfiguration, into output: inout ZabOutput) {
         configurations.current = configuration

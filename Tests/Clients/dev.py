@@ -6,6 +6,7 @@ import logging
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -345,6 +346,8 @@ def errors(check):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
+        os.makedirs(os.path.join(check.work, "tmp"), exist_ok=True)
+        before = os.listdir(os.path.join(check.work, "tmp"))
         port = taken.getsockname()[1]
         for arguments, code, told in (
                 (["--port", str(port - 1)], 1, "port %d, for server 2, is taken" % port),
@@ -359,7 +362,18 @@ def errors(check):
             dev = Dev(check, *arguments)
             equal(code, dev.process.wait(20), "exit code of %r" % arguments)
             dev.expect(re.escape(told))
-    equal([], os.listdir(os.path.join(check.work, "tmp")), "temporary directories that stay")
+            equal(before, os.listdir(dev.scratch), "temporary directories")
+
+
+def two_at_once(check):
+    "two of them at the same time do not get in each other's way"
+    both = [Dev(check, "--servers", "3"), Dev(check, "--servers", "3")]
+    for dev in both:
+        dev.formed()
+    taken = [row[port] for dev in both for row in dev.rows.values() for port in ("client", "quorum", "election")]
+    equal(18, len(set(taken)), "different ports")
+    for dev in both:
+        equal(0, dev.end(), "exit code")
 
 
 def no_start(check):
@@ -377,8 +391,11 @@ def no_start(check):
 def main():
     with Check("dev") as check:
         try:
-            check.run([table, writes_go_on, commands, terminal_goes, killed_parent, continues, alone, no_start, errors], check)
+            check.run([table, writes_go_on, commands, terminal_goes, killed_parent, continues, two_at_once, alone, no_start,
+                       errors], check)
         finally:
+            if check.failed:                                       # their logs go with them otherwise
+                shutil.copytree(os.path.join(check.work, "tmp"), os.path.join(check.work, "failed"), dirs_exist_ok=True)
             for dev in STARTED:
                 if dev.process.poll() is None:
                     dev.process.terminate()

@@ -38,6 +38,8 @@ class ClientCheck:
 CHECKS = [
     ClientCheck("ensemble", "ensemble.py", ["kazoo"], limit=400),
     ClientCheck("interop", "interop.py", ["kazoo", "jdk", "jars"], limit=400),
+    ClientCheck("interop-reconfig", "interop_reconfig.py", ["kazoo", "jdk", "jars"], limit=500),
+    ClientCheck("ensemble-reconfig", "ensemble_reconfig.py", ["kazoo"], limit=400),
     ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
     ClientCheck("dev", "dev.py", ["kazoo"]),
     ClientCheck("limits", "limits.py"),

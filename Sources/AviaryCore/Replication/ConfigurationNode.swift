@@ -33,6 +33,9 @@ extension ServerCore {
         text.withUnsafeBytes { tree.setData(handle, $0, stat: stat) }
     }
 
+    /// What `/zookeeper/config` holds; nil where there is no such node, or nothing in it.
+    package var storedConfiguration: [UInt8]? { tree.data(at: ServerCore.configurationPath) }
+
     /// Another configuration, for all servers at the same zxid.
     mutating func prepareReconfig(_ request: ReconfigRequest, _ context: PrepareContext) throws(ErrorCode) -> TxnBody {
         guard options.reconfigEnabled else { throw .reconfigDisabled }

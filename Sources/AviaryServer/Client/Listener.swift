@@ -10,10 +10,14 @@ internal import NIOPosix
     internal import Darwin
 #endif
 
-/// The port that clients connect to: accepts on all its addresses, and goes on accepting whatever goes wrong.
-final class ClientListener: Sendable {
+/// The port that clients connect to, on one of its addresses: accepts, and goes on accepting whatever goes wrong.
+///
+/// `@unchecked Sendable`: touched on the loop alone, which is where its channel is.
+final class ClientListener: @unchecked Sendable {
     private let loop: ServerLoop
     private let group: any EventLoopGroup
+    private var channel: (any Channel)?
+    private var isClosed = false
 
     init(loop: ServerLoop, group: any EventLoopGroup) {
         self.loop = loop
@@ -27,24 +31,32 @@ final class ClientListener: Sendable {
         let clients = loop.configuration.clients
         let descriptor = socket.release()
         let place = Peer.join(socket.address.ipAddress ?? "?", socket.port)
-        return bootstrap(place).withBoundSocket(descriptor).flatMapThrowing { [loop] channel in
+        return bootstrap(place).withBoundSocket(descriptor).flatMapThrowing { [self] channel in
+            self.channel = channel
+            if isClosed { channel.close(promise: nil) }
             // NIO has begun to listen, with its own idea of a backlog: calling again changes that.
             systemListen(descriptor, CInt(clamping: clients.listenBacklog ?? Int(SOMAXCONN)))
-            channel.closeFuture.whenComplete { _ in
-                guard !loop.isStopping else { return }
+            channel.closeFuture.whenComplete { [self] _ in
+                guard !loop.isStopping, !isClosed else { return }
                 loop.logger.error(
                     "the port was closed by an error of the system; opening it again",
                     metadata: ["address": "\(place)"]
                 )
-                self.reopen(socket.address)
+                reopen(socket.address)
             }
             return channel
         }
     }
 
+    /// Lets nobody in any more. On the loop.
+    func close() -> EventLoopFuture<Void> {
+        isClosed = true
+        return channel?.close() ?? loop.eventLoop.makeSucceededVoidFuture()
+    }
+
     private func reopen(_ address: SocketAddress) {
         loop.eventLoop.scheduleTask(in: .seconds(1)) { [self] in
-            guard !loop.isStopping else { return }
+            guard !loop.isStopping, !isClosed else { return }
             do throws(StartError) {
                 let addresses = ServerConfiguration.ListenAddresses.only([address.ipAddress ?? ""])
                 for socket in try BoundSocket.bind(addresses, port: address.port ?? 0) {

@@ -252,6 +252,15 @@ extension ConfigurationReader {
         return draft.dynamicConfigurationFile.flatMap { QuorumConfiguration.version(ofDynamicFileNamed: $0) } ?? 0
     }
 
+    /// Then no file is where a reconfiguration could be written.
+    var areMembersFromFlags: Bool {
+        assignments.contains { assignment in
+            guard case .flag = assignment.source else { return false }
+            return assignment.key.name == "dynamicConfigFile"
+                || ConfigurationReader.memberKeys.contains(assignment.key.name)
+        }
+    }
+
     private static let memberKeys = ["server.", "group.", "weight."]
 
     private mutating func takeDynamicFile(

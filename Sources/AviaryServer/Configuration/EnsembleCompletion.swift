@@ -55,8 +55,10 @@ extension ConfigurationReader {
         result.recentTransactions = ensemble.recentTransactions
         result.snapshotSizeFactor = ensemble.snapshotSizeFactor
         result.forcesSnapshotSync = ensemble.forcesSnapshotSync
-        result.staticFile = fileName
+        result.staticFile = areMembersFromFlags ? nil : fileName
         result.dynamicFile = draft.dynamicConfigurationFile
+        result.proposed = takeProposed(open: open, behind: configuration)
+        result.isClientAddressFixed = isFlag("clientPort") || isFlag("clientPortAddress")
         draft.configuration.ensemble = result
     }
 
@@ -145,6 +147,25 @@ extension ConfigurationReader {
         }
     }
 
+    /// The configuration that was proposed when the server ended. As in Apache it counts beside a dynamic file only.
+    private mutating func takeProposed(
+        open: (String) throws(UnreadableFile) -> String,
+        behind current: QuorumConfiguration
+    ) -> QuorumConfiguration? {
+        guard draft.configuration.features.reconfig, let fileName, draft.dynamicConfigurationFile != nil else {
+            return nil
+        }
+        let path = fileName + DynamicFiles.nextSuffix
+        guard let text = try? open(path) else { return nil }
+        do throws(MalformedConfiguration) {
+            let next = try QuorumConfiguration.parse(text)
+            return next.version > current.version ? next : nil
+        } catch {
+            note(.warning, "\(path) is left from a reconfiguration and cannot be used: \(error.text)")
+            return nil
+        }
+    }
+
     private mutating func takeLimits() -> (initLimit: Int, syncLimit: Int, introductionTimeout: Duration)? {
         let tick = draft.tickTimeMilliseconds ?? (fileName == nil ? 2_000 : 3_000)
         let initLimit = limit(draft.ensemble.initLimit, "initLimit", usual: 10, tick)
@@ -214,10 +235,14 @@ extension ConfigurationReader {
         let me = ServerID(number)
         guard let members else { return me }
         guard members.member(me) != nil else {
+            let reason =
+                members.version > 0
+                ? "a reconfiguration has removed it, or this is another server's configuration; to let it come back, give "
+                    + "it the server.N lines of all members and its own again, and add it with reconfig"
+                : "correct the one or the other"
             report(
                 source(of: "dataDir"),
-                "\(path) says that this is server \(me), and there is no server.\(me) among \(names); correct the one or "
-                    + "the other"
+                "\(path) says that this is server \(me), and there is no server.\(me) among \(names); \(reason)"
             )
             return nil
         }

@@ -69,8 +69,14 @@ package struct EnsembleConfiguration: Sendable, Equatable {
     /// `forceSnapshotSync`: whether every learner that is behind gets a snapshot.
     package var forcesSnapshotSync = false
 
-    /// The static file, which a reconfiguration rewrites; `nil` without one.
+    /// The static file, which a reconfiguration rewrites; `nil` without one, and where flags name the members.
     package var staticFile: String?
+
+    /// What `<cfg>.dynamic.next` holds beside it: a newer configuration that was proposed when this server ended.
+    package var proposed: QuorumConfiguration?
+
+    /// A flag says where clients are served, and no configuration changes that.
+    package var isClientAddressFixed = false
 
     /// `dynamicConfigFile`.
     package var dynamicFile: String?

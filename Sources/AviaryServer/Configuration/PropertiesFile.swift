@@ -12,6 +12,16 @@ package struct PropertiesFile: Sendable, Equatable {
         package var value: String
         /// The line that the property begins on; the first is 1.
         package var line: Int
+        /// The line that it ends on: a later one where lines are joined.
+        package var lastLine: Int
+
+        /// - Parameter lastLine: `line` unless it is given.
+        package init(key: String, value: String, line: Int, lastLine: Int? = nil) {
+            self.key = key
+            self.value = value
+            self.line = line
+            self.lastLine = lastLine ?? line
+        }
     }
 
     /// A line that Java would refuse.
@@ -31,7 +41,9 @@ package struct PropertiesFile: Sendable, Equatable {
                 malformed.append(Malformed(line: line.number, text: String(line.scalars)))
                 continue
             }
-            properties.append(Property(key: key.trimmed, value: value.trimmed, line: line.number))
+            properties.append(
+                Property(key: key.trimmed, value: value.trimmed, line: line.number, lastLine: line.lastNumber)
+            )
         }
     }
 }
@@ -39,6 +51,7 @@ package struct PropertiesFile: Sendable, Equatable {
 /// A line after comments and empty lines are gone and continued lines are joined; escapes are still in it.
 private struct LogicalLine {
     var number: Int
+    var lastNumber: Int
     var scalars = String.UnicodeScalarView()
 
     static func split(_ text: String) -> [LogicalLine] {
@@ -48,7 +61,8 @@ private struct LogicalLine {
             let content = natural.drop(while: \.isPropertyWhiteSpace)
             // A continued line may begin with what would otherwise make it a comment, and may be empty.
             if open == nil, content.isEmpty || content.first == "#" || content.first == "!" { continue }
-            var line = open ?? LogicalLine(number: index + 1)
+            var line = open ?? LogicalLine(number: index + 1, lastNumber: index + 1)
+            line.lastNumber = index + 1
             // The only reference: adding to a line that goes on and on must not copy it each time.
             open = nil
             let backslashes = content.reversed().prefix { $0 == "\\" }.count

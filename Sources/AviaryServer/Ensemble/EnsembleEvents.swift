@@ -24,12 +24,17 @@ extension ServerLoop {
             beginTurn()
             ensemble.member.electionLink(server, isUp: isUp, &core, at: now, into: &output)
         }
-        let members = ensemble.member.configuration.members
-        if let own = ensemble.member.configuration.member(ensemble.configuration.me) {
+        var members = ensemble.member.configuration.members
+        let me = ensemble.configuration.me
+        let file = ensemble.configuration.ownMember
+        // Who is to join, and is no member yet, listens where its own file says.
+        if ensemble.member.configuration.member(me) == nil, let file { members.append(file) }
+        if let own = members.first(where: { $0.id == me }) {
             ensemble.links.listen(on: own.quorumAddresses, claimed: claimed.quorum)
         }
         ensemble.election.start(members: members, claimed: claimed.election)
         if let storage { ensemble.member.setLogRoom(storage.room, &core, at: now, into: &output) }
+        checkFiles(ensemble)
         ensemble.member.start(&core, at: now, into: &output)
     }
 

@@ -12,6 +12,8 @@ final class EnsembleLink {
     let election: ElectionTransport
     let links: QuorumLinks
     let history: HistoryThread
+    /// Writes configurations to their files; nil where there are none.
+    let files: ConfigurationThread?
     /// Loads the tree again from disk.
     let reload: (inout CoreRestorer) throws(StorageError) -> RecoveryReport
 
@@ -21,6 +23,10 @@ final class EnsembleLink {
     var durableZxid: Zxid
     /// What was replayed at the start shall not be replayed again: a snapshot follows once it is known to be committed.
     var wantsSnapshot: Bool
+    /// Version of the configuration in force, as far as the rest of this server was told of it.
+    var configurationVersion: Int64
+    /// That there is no file to write a configuration to was told.
+    var hasToldOfNoFile = false
     /// How long it took to find leaders.
     var availability = AvailabilityMetrics()
     /// Links that are open.
@@ -54,6 +60,7 @@ final class EnsembleLink {
         election: ElectionTransport,
         links: QuorumLinks,
         history: HistoryThread,
+        files: ConfigurationThread?,
         durableZxid: Zxid,
         wantsSnapshot: Bool,
         reload: @escaping (inout CoreRestorer) throws(StorageError) -> RecoveryReport
@@ -63,6 +70,8 @@ final class EnsembleLink {
         self.election = election
         self.links = links
         self.history = history
+        self.files = files
+        configurationVersion = member.configuration.version
         self.durableZxid = durableZxid
         self.wantsSnapshot = wantsSnapshot
         self.reload = reload
@@ -82,6 +91,7 @@ final class EnsembleLink {
         links.close()
         election.close()
         history.stop()
+        files?.stop()
         open = [:]
     }
 }

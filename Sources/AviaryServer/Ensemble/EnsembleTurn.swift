@@ -67,21 +67,6 @@ extension ServerLoop {
         for link in ensemble.open.keys { ensemble.links.setReading(isReading, on: link) }
     }
 
-    private func configurationChanged(
-        _ configuration: QuorumConfiguration,
-        isCommitted: Bool,
-        _ ensemble: EnsembleLink
-    ) {
-        logger.info(
-            isCommitted ? "another configuration is in force" : "another configuration is proposed",
-            metadata: ["version": "\(Zxid(configuration.version))"]
-        )
-        // Who is to join must be able to take part before the change is in force, and who goes has to hear that he does.
-        ensemble.election.update(members: configuration.members)
-        guard let own = configuration.member(ensemble.configuration.me) else { return }
-        ensemble.links.listen(on: own.quorumAddresses)
-    }
-
     private func log(_ note: ZabNote) {
         let level: Logger.Level =
             switch note.level {

@@ -64,6 +64,8 @@ final class ServerLoop: @unchecked Sendable {
     /// `stmk`; Apache's default. Nothing is traced by it here.
     var traceMask: Int64 = 0x132
     var clientPort = 0
+    /// Where clients are let in.
+    @exclusivity(unchecked) var clientPorts: ClientPorts?
     let startedMicroseconds: Int64
     /// Equal complaints about clients, for ten minutes.
     private var complaints = LogLimiter<Complaint>(interval: .seconds(600))

@@ -16,6 +16,7 @@ extension ServerStart {
         port: Int
     ) throws -> ServerLoop {
         let claimed = try claimPorts(ensemble)
+        let isReconfigEnabled = configuration.features.reconfig
         var restorer = CoreRestorer(core)
         var startup = ShellMetrics.Startup()
         let state = try recover(store, into: &restorer, &startup)
@@ -44,11 +45,20 @@ extension ServerStart {
             loop.storage?.snapshots.stop()
             throw StartError.noThread
         }
+        let files = isReconfigEnabled ? startFiles(ensemble) : nil
         let resolver = NameResolver(eventLoop: eventLoop)
+        let known = KnownConfigurations(
+            file: ensemble.members,
+            next: ensemble.proposed,
+            stored: loop.core.storedConfiguration,
+            lastZxid: report.lastZxid,
+            isReconfigEnabled: isReconfigEnabled
+        )
         let link = EnsembleLink(
             member: Member(
                 options: memberOptions(ensemble, loop.limits, store.readingLimits),
-                configuration: ensemble.members,
+                configuration: known.current,
+                proposed: known.proposed,
                 durable: DurableState(
                     lastZxid: report.lastZxid,
                     acceptedEpoch: state.accepted,
@@ -73,6 +83,7 @@ extension ServerStart {
                 logger: logger
             ),
             history: history,
+            files: files,
             durableZxid: report.lastZxid,
             wantsSnapshot: report.replayedCount > 0,
             reload: { (restorer) throws(StorageError) in try store.reload(into: &restorer) }
@@ -82,6 +93,14 @@ extension ServerStart {
     }
 
     // MARK: - Files
+
+    /// The thread that writes configurations; nil where there is no file, and where there is no thread: it is not worth
+    /// refusing to serve for.
+    private func startFiles(_ ensemble: EnsembleConfiguration) -> ConfigurationThread? {
+        guard let staticFile = ensemble.staticFile else { return nil }
+        let thread = ConfigurationThread()
+        return thread.start(DynamicFiles(staticFile: staticFile, me: ensemble.me), logger: logger) ? thread : nil
+    }
 
     /// Loads what is there. Files that cannot be used are put aside: a leader has everything that was in them.
     private func recover(

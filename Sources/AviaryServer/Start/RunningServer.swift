@@ -14,7 +14,7 @@ package final class RunningServer: Sendable {
     private let loop: ServerLoop
     private let lock: Mutex<(any Sendable)?>
     private let group: any EventLoopGroup
-    private let channels: [any Channel]
+    private let ports: ClientPorts
     private let state = Mutex(State.running(waiting: []))
 
     private enum State {
@@ -29,13 +29,13 @@ package final class RunningServer: Sendable {
     init(
         _ opened: OpenedServer,
         group: any EventLoopGroup,
-        channels: [any Channel],
+        ports: ClientPorts,
         addresses: [String]
     ) {
         loop = opened.loop
         lock = Mutex(opened.lock)
         self.group = group
-        self.channels = channels
+        self.ports = ports
         self.addresses = addresses
         port = opened.loop.clientPort
         dataDirectory = opened.dataDirectory
@@ -56,7 +56,7 @@ package final class RunningServer: Sendable {
             loop.beginStopping()
             done()
         }
-        for channel in channels { try? await channel.close() }
+        await run { [ports] in ports.close($1) }
         await run { $0.stopReading(patience: RunningServer.patience, whenQuiet: $1) }
         await run { loop, done in
             loop.leaveEnsemble()

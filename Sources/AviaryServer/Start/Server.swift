@@ -41,21 +41,21 @@ package enum Server {
                 fatal: fatal
             )
             let opened = try await start.eventLoop.submit { try start.open(port: sockets.first?.port ?? 0) }.get()
-            let listener = ClientListener(loop: opened.loop, group: group)
-            var channels: [any Channel] = []
+            let ports = ClientPorts(loop: opened.loop, group: group)
             var addresses: [String] = []
             for socket in sockets {
                 addresses.append(Peer.join(socket.address.ipAddress ?? "?", socket.port))
                 do {
-                    channels.append(try await opened.loop.eventLoop.flatSubmit { listener.listen(on: socket) }.get())
+                    try await opened.loop.eventLoop.flatSubmit { ports.open(socket) }.get()
                 } catch {
                     await opened.abandon()
                     let code = (error as? IOError)?.errnoCode ?? 0
                     throw BoundSocket.failure(code, socket.address.ipAddress ?? "?", socket.port, of: .clients)
                 }
             }
+            try await opened.loop.eventLoop.submit { opened.loop.takePorts(ports) }.get()
             logger.info("serving clients", metadata: ["addresses": "\(addresses.joined(separator: " "))"])
-            return RunningServer(opened, group: group, channels: channels, addresses: addresses)
+            return RunningServer(opened, group: group, ports: ports, addresses: addresses)
         } catch {
             try? await group.shutdownGracefully()
             throw (error as? StartError) ?? StartError("\(error)")

@@ -42,7 +42,7 @@ extension Leader {
         let leader = designatedLeader(under: pending.configuration, zxid: pending.zxid, acked: acked, state: state)
         reconfiguration = nil
         committed = pending.zxid
-        requirements.activateNewest(lastProposed: state.history.last)
+        requirements.activateNext()
         activations.append(Activated(zxid: pending.zxid, designatedLeader: leader))
         state.activate(pending.configuration, into: &output)
         state.apply(upTo: pending.zxid, into: &output)

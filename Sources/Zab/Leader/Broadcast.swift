@@ -90,22 +90,30 @@ extension Leader {
     /// Commits what has its quorums by now, in order (`LeaderTryToCommit`).
     mutating func commit(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
         guard isEstablished else { return }
+        let before = committed
+        var reached = committable(state: state)
+        if let pending = reconfiguration, pending.zxid <= reached.zxid {
+            try activate(pending, acked: reached.acked, state: &state, at: time, into: &output)
+            // Other servers decide about what is behind it.
+            reached = committable(state: state)
+        }
+        if reached.zxid > committed {
+            committed = reached.zxid
+            state.apply(upTo: committed, into: &output)
+            pumpAll(state: state, at: time, into: &output)
+        }
+        if committed > before, committed.counter == Leader.counterLimit - 1, committed.epoch == epoch {
+            throw RoleEnd("epoch \(epoch) has used up its zxids", level: .info)
+        }
+    }
+
+    /// How far what was proposed has its quorums, and who has acknowledged how much.
+    private func committable(state: borrowing PeerState) -> (zxid: Zxid, acked: [(ServerID, Zxid)]) {
         var acked: [(ServerID, Zxid)] = [(state.me, state.durable.storedZxid)]
         for link in links where link.phase >= .synchronized && link.isFollower {
             acked.append((link.server, link.acked))
         }
-        let reached = requirements.committable(acked: acked, lastProposed: state.history.last)
-        guard reached > committed else { return }
-        if let pending = reconfiguration, pending.zxid <= reached {
-            try activate(pending, acked: acked, state: &state, at: time, into: &output)
-        }
-        committed = reached
-        requirements.forget(committed: reached)
-        state.apply(upTo: reached, into: &output)
-        pumpAll(state: state, at: time, into: &output)
-        if reached.counter == Leader.counterLimit - 1, reached.epoch == epoch {
-            throw RoleEnd("epoch \(epoch) has used up its zxids", level: .info)
-        }
+        return (requirements.committable(acked: acked, lastProposed: state.history.last), acked)
     }
 
     // MARK: What learners are sent

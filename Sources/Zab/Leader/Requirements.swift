@@ -2,50 +2,41 @@ import ZooKeeperProtocol
 
 /// Which configurations have to agree to which proposals.
 ///
-/// A proposal needs a quorum of every configuration that it was made under. From the one that proposes a new
-/// configuration on these are two; those made before it comes into force keep needing both.
+/// While another configuration is proposed, its own transaction and everything behind needs a quorum of both. Once that
+/// transaction is committed, nothing needs the former one any more, not even what was proposed while both counted: its
+/// members may have left, or turned into observers, and would be waited for in vain. That is safe, because a quorum of the
+/// former configuration has the transaction. Whoever is elected by one therefore has it, and needs a quorum of the new
+/// configuration, too, which has met everything that is committed.
+///
+/// - Source: `docs/protocol/quorum-protocol.md` section 15; Shraer, Reed, Malkhi, Junqueira: "Dynamic reconfiguration of
+///   primary/backup clusters", section 3.
 struct Requirements: Sendable {
-    private struct Requirement: Sendable {
-        var configuration: QuorumConfiguration
-        var from: Zxid
-        /// nil: still in force.
-        var through: Zxid?
-    }
-
-    private var requirements: [Requirement]
+    private var current: QuorumConfiguration
+    private var next: (configuration: QuorumConfiguration, from: Zxid)?
 
     init(_ configuration: QuorumConfiguration) {
-        requirements = [Requirement(configuration: configuration, from: .zero, through: nil)]
+        current = configuration
     }
 
-    /// A configuration is proposed by `zxid`: it counts from there on.
+    /// Another configuration is proposed by `zxid`: it counts from there on.
     mutating func add(_ configuration: QuorumConfiguration, from zxid: Zxid) {
-        requirements.append(Requirement(configuration: configuration, from: zxid, through: nil))
+        next = (configuration, zxid)
     }
 
-    /// The newest configuration came into force; what is proposed behind `zxid` needs no other any more.
-    mutating func activateNewest(lastProposed zxid: Zxid) {
-        for index in requirements.indices.dropLast() where requirements[index].through == nil {
-            requirements[index].through = zxid
-        }
-    }
-
-    /// Forgets configurations whose last proposal is committed.
-    mutating func forget(committed zxid: Zxid) {
-        requirements.removeAll { ($0.through ?? Zxid(.max)) <= zxid }
+    /// The transaction that proposes the other configuration is committed.
+    mutating func activateNext() {
+        guard let next else { return }
+        current = next.configuration
+        self.next = nil
     }
 
     /// The last proposal that may be committed: it and all before it have their quorums.
     ///
     /// - Parameter acked: what each server has durably, up to the last proposal.
     func committable(acked: [(ServerID, Zxid)], lastProposed: Zxid) -> Zxid {
-        var candidate = lastProposed
-        for requirement in requirements {
-            let reached = requirement.configuration.quorumZxid(acked)
-            guard reached < min(candidate, requirement.through ?? Zxid(.max)) else { continue }
-            // It stops at what this configuration agreed to, but never before its own first proposal.
-            candidate = min(candidate, max(reached, Zxid(requirement.from.rawValue - 1)))
-        }
-        return candidate
+        let reached = min(current.quorumZxid(acked), lastProposed)
+        guard let next, reached >= next.from else { return reached }
+        // What is in front of its own transaction does not need it.
+        return min(reached, max(next.configuration.quorumZxid(acked), Zxid(next.from.rawValue - 1)))
     }
 }

@@ -140,7 +140,7 @@ extension Learner {
             }
             announced = configuration
             proposal = nil
-            state.propose(configuration, into: &output)
+            state.takeLastSeen(configuration, into: &output)
         }
         phase = .storing
         historyEnd = nextCommit

@@ -64,11 +64,19 @@ struct ChildProcess {
         var words = arguments.map { strdup($0) } + [nil]
         defer { for word in words { free(word) } }
         var id: pid_t = 0
-        let code = posix_spawn(&id, program, &actions, &attributes, &words, environ)
+        let code = posix_spawn(&id, program, &actions, &attributes, &words, environment)
         guard code == 0 else {
             throw DevError("cannot start \(program), with its output in \(log): \(String(cString: strerror(code)))")
         }
         return ChildProcess(id: id)
+    }
+
+    private static var environment: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? {
+        #if canImport(Darwin)
+            _NSGetEnviron().pointee
+        #else
+            environ
+        #endif
     }
 
     /// How it ended, if it did; to be asked until then, and not after.

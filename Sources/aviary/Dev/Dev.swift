@@ -122,7 +122,7 @@ struct Dev: ParsableCommand {
     /// Decides on the ports and writes the servers' files.
     private func write(_ directory: DevDirectory) throws(DevError) -> DevPlan {
         let count = directory.count > 0 ? directory.count : servers ?? 3
-        let ports = try DevPorts().choose(count, firstClient: port, before: directory.ports)
+        let ports = try DevPorts.choose(count, firstClient: port, before: directory.ports)
         let plan = DevPlan(directory: directory.path, ports: ports, settings: settings.compactMap(Self.parts))
         for number in plan.numbers {
             try FileTree.makeDirectory(plan.data(of: number))

@@ -30,8 +30,7 @@ extension DevSession {
         case .running(let child):
             child.pause()
             servers[index].process = .paused(child)
-            let seconds = DevConfiguration.tickMilliseconds * DevConfiguration.syncLimit / 1000
-            let others = plan.isEnsemble ? "the others give it up after \(seconds) s; " : ""
+            let others = plan.isEnsemble ? "the others give it up after \(DevConfiguration.patience(plan)); " : ""
             say("server \(number) is paused; \(others)c \(number) continues it")
         }
     }

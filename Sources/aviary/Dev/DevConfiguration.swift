@@ -1,13 +1,27 @@
 /// The `zoo.cfg` of a server of `aviary dev`.
 enum DevConfiguration {
     /// What `aviary dev` decides; `--set` has no say in it.
-    static let ownKeys: Set<String> = ["dataDir", "clientPort", "clientPortAddress"]
+    static let ownKeys: Set<String> = [
+        "dataDir", "dataLogDir", "clientPort", "clientPortAddress", "dynamicConfigFile",
+    ]
 
     /// A short tick: a hung leader is given up after two seconds, sessions can be short in tests and long in debuggers.
-    static let tickMilliseconds = 500
-    static let syncLimit = 4
+    private static let tickMilliseconds = 500
+    private static let syncLimit = 4
     private static let initLimit = 20
     private static let maxSessionMilliseconds = 60_000
+
+    /// How long servers wait for one that says nothing, in words.
+    static func patience(_ plan: DevPlan) -> String {
+        func number(_ key: String, _ standard: Int) -> Int? {
+            guard let value = plan.settings.last(where: { $0.key == key })?.value else { return standard }
+            return Int(value)
+        }
+        guard let tick = number("tickTime", tickMilliseconds), let limit = number("syncLimit", syncLimit) else {
+            return "syncLimit ticks"
+        }
+        return "\(Duration.milliseconds(tick * limit))"
+    }
 
     static func isOwn(_ key: String) -> Bool {
         ownKeys.contains(key) || ["server.", "group.", "weight."].contains { key.hasPrefix($0) }

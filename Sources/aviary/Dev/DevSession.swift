@@ -35,7 +35,7 @@ final class DevSession {
     private var busyUntil: ContinuousClock.Instant
 
     /// An ensemble forms in a fraction of it.
-    private static let formationPatience = Duration.seconds(5)
+    private static let formationPatience = Duration.seconds(10)
     private static let echo = Duration.milliseconds(300)
     private static let busyPeriod = Duration.seconds(3)
     private static let busyInterval = Duration.milliseconds(20)

@@ -4,6 +4,7 @@
     internal import Musl
 #else
     internal import Darwin
+    internal import MachO
 #endif
 
 /// The program that this process runs.

@@ -18,6 +18,19 @@ enum LoopbackPort {
         return withAddress(port) { bind(descriptor, $0, $1) } == 0
     }
 
+    /// Takes a port until this process ends. Nobody is answered there.
+    ///
+    /// - Returns: false when somebody has it.
+    static func hold(_ port: Int) -> Bool {
+        guard let descriptor = socket() else { return false }
+        // Without SO_REUSEADDR: two that do not listen would get along.
+        guard withAddress(port, { bind(descriptor, $0, $1) }) == 0 else {
+            close(descriptor)
+            return false
+        }
+        return true
+    }
+
     /// A connection that is being made; it does not block.
     static func connect(_ port: Int) -> CInt? {
         guard let descriptor = socket() else { return nil }

@@ -15,7 +15,10 @@ struct PropertiesFileTests {
     )
     func separators(text: String) {
         let expected = text.contains("\\ta") ? "/da\ta" : "/data"
-        #expect(PropertiesFile(text).properties == [.init(key: "dataDir", value: expected, line: 1)])
+        let lastLine = text.split(separator: "\n").count
+        #expect(
+            PropertiesFile(text).properties == [.init(key: "dataDir", value: expected, line: 1, lastLine: lastLine)]
+        )
     }
 
     @Test("Only the first separator separates")
@@ -52,9 +55,9 @@ struct PropertiesFileTests {
         let file = PropertiesFile("a=x,\\\r\n   y,\\\n\t# z\nb=1\\\\\nc=2\\\n\nd=3\ne=4\\")
         #expect(
             file.properties == [
-                .init(key: "a", value: "x,y,# z", line: 1),
+                .init(key: "a", value: "x,y,# z", line: 1, lastLine: 3),
                 .init(key: "b", value: "1\\", line: 4),
-                .init(key: "c", value: "2", line: 5),
+                .init(key: "c", value: "2", line: 5, lastLine: 6),
                 .init(key: "d", value: "3", line: 7),
                 .init(key: "e", value: "4", line: 8),
             ]

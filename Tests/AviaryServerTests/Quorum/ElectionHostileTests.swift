@@ -76,14 +76,7 @@ struct ElectionHostileTests {
 
     @Test("Bytes may come one by one, and many messages at once")
     func pieces() async throws {
-        let node = try await ElectionNode(
-            1,
-            adjust: {
-                $0.introductionTimeout = .seconds(60)
-                $0.frameTimeout = .seconds(60)
-            }
-        )
-        try await with(node) { node in
+        try await with(try await ElectionNode(1)) { node in
             let connection = try TestClient(port: node.port)
             for byte in Introduction.bytes(2, "zoo:3888") + TestClient.frame(Array("slowly".utf8)) {
                 try connection.send([byte])

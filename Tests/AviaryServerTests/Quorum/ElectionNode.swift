@@ -35,7 +35,8 @@ final class ElectionNode: Sendable {
         self.id = ServerID(id)
         var options = ElectionTransport.Options(me: self.id)
         // A test may have to wait for all others between two lines.
-        options.introductionTimeout = .minutes(5)
+        options.introductionTimeout = .hours(1)
+        options.frameTimeout = .hours(1)
         adjust(&options)
         group = LoopGroup.start()
         loop = group.next()

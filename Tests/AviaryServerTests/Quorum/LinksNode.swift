@@ -25,8 +25,8 @@ final class LinksNode: Sendable {
     ) async throws {
         var options = QuorumLinks.Options()
         // A test may have to wait for all others between two lines.
-        options.firstByteTimeout = .minutes(5)
-        options.lingerTime = .minutes(5)
+        options.firstByteTimeout = .hours(1)
+        options.lingerTime = .hours(1)
         adjust(&options)
         group = LoopGroup.start()
         loop = group.next()

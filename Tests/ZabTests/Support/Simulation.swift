@@ -41,11 +41,12 @@ final class Simulation {
     var noteTrace: ((ServerID, ZabNote) -> Void)?
     var callTrace: ((ServerID, String) -> Void)?
 
-    init(seed: UInt64, voters: Int, observers: Int = 0) throws {
+    init(seed: UInt64, voters: Int, observers: Int = 0, isReconfigEnabled: Bool = false) throws {
         random = SplitMix64(seed: seed)
         configuration = try Simulation.configuration(voters: voters, observers: observers)
         for member in configuration.members {
             var options = PeerOptions(me: member.id, tickMilliseconds: 200, initLimit: 10, syncLimit: 5)
+            options.reconfigEnabled = isReconfigEnabled
             options.recentCount = 8
             options.recentBytes = 2_000
             servers.append(SimulatedServer(id: member.id, options: options))
@@ -475,16 +476,20 @@ final class Simulation {
 
     // MARK: Clients
 
-    /// The leader's core makes a transaction.
-    func propose(on server: SimulatedServer, size: Int = 0) {
+    /// The leader's core makes a transaction: of no effect, or one that gives the ensemble the `members`.
+    func propose(on server: SimulatedServer, size: Int = 0, members: QuorumConfiguration? = nil) {
         guard server.peer?.mayPropose == true, let last = server.peer?.history.last, let epoch = server.peer?.epoch
         else { return }
         cxid += 1
         let zxid = max(last, epoch.newLeaderZxid).next
+        let configuration = members?.with(version: zxid.rawValue)
+        let body = configuration.map {
+            TxnBody.setData(path: [], data: Array($0.text.utf8), version: 0, isReconfig: true)
+        }
         var writer = JuteWriter(capacity: 64)
         Txn(
             header: TxnHeader(session: SessionID(server.id.rawValue), cxid: cxid, zxid: zxid, time: time),
-            body: .error(.noNode),
+            body: body ?? .error(.noNode),
             digest: nil
         ).write(to: &writer)
         writer.zeros(size)
@@ -492,7 +497,9 @@ final class Simulation {
         checker.propose(record)
         order(.append(record), server)
         record.payload.withUnsafeBytes { payload in
-            input(server) { $0.proposed(zxid: zxid, payload: payload, at: self.now, into: &$1) }
+            input(server) {
+                $0.proposed(zxid: zxid, payload: payload, configuration: configuration, at: self.now, into: &$1)
+            }
         }
     }
 
