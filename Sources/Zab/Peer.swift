@@ -21,6 +21,8 @@ package struct Peer: ~Copyable {
     var election = Election()
     var leading: Leader?
     var learning: Learner?
+    /// Observers that this follower serves.
+    var mastering: ObserverMaster?
     /// Learners that came while this server was looking: it may turn out to be their leader.
     var waiting: [LearnerLink] = []
     /// When an observer begins to look: they do not all ask at once. Or a server that leaves the work to others.
@@ -113,6 +115,7 @@ package struct Peer: ~Copyable {
         var deadline = min(election.nextDeadline, lookAt ?? .max)
         if let leading { deadline = min(deadline, leading.pingAt, leading.phaseDeadline) }
         if let learning { deadline = min(deadline, learning.nextDeadline(options: state.options)) }
+        if let mastering { deadline = min(deadline, mastering.serving.pingAt) }
         for link in waiting { deadline = min(deadline, link.heardAt + state.options.initTime) }
         return deadline == .max ? nil : deadline
     }
@@ -129,6 +132,7 @@ package struct Peer: ~Copyable {
         inRole(&output) { peer, output throws(RoleEnd) in
             try peer.leading?.advance(state: &peer.state, at: peer.time, into: &output)
             try peer.learning?.advance(state: &peer.state, at: peer.time, into: &output)
+            try peer.mastering?.serving.advance(state: &peer.state, at: peer.time, into: &output)
         }
     }
 
@@ -139,6 +143,7 @@ package struct Peer: ~Copyable {
     ) {
         do throws(RoleEnd) {
             try body(&self, &output)
+            keepMaster(into: &output)
             announceEpoch(into: &output)
         } catch {
             end(error, into: &output)

@@ -10,6 +10,8 @@ extension Peer {
         let learner = LearnerLink(id: link, at: time)
         if leading != nil {
             leading?.links.append(learner)
+        } else if mastering != nil {
+            mastering?.serving.links.append(learner)
         } else if learning == nil, !state.isWithdrawn, waiting.count < Peer.maxWaiting {
             waiting.append(learner)
         } else {
@@ -37,6 +39,7 @@ extension Peer {
     package mutating func closed(_ link: LinkID, at now: Now, into output: inout ZabOutput) {
         begin(at: now, output)
         waiting.removeAll { $0.id == link }
+        mastering?.serving.links.removeAll { $0.id == link }
         inRole(&output) { peer, output throws(RoleEnd) in
             peer.leading?.forget(link, into: &output)
             try peer.leading?.checkDeserters(state: peer.state)
@@ -58,7 +61,17 @@ extension Peer {
         }
         inRole(&output) { peer, output throws(RoleEnd) in
             try peer.leading?.process(packet, on: link, state: &peer.state, at: peer.time, into: &output)
-            guard peer.learning?.link == link else { return }
+            if let leader = peer.learning?.link, leader != link {
+                try peer.mastering?.process(
+                    packet,
+                    on: link,
+                    to: leader,
+                    state: &peer.state,
+                    at: peer.time,
+                    into: &output
+                )
+            }
+            guard peer.learning?.link == link, !peer.handOnAnswer(packet, into: &output) else { return }
             try peer.learning?.process(packet, state: &peer.state, at: peer.time, into: &output)
         }
     }
@@ -83,5 +96,6 @@ extension Peer {
         begin(at: now, output)
         if let index = waiting.firstIndex(where: { $0.id == link }) { waiting[index].credit = credit }
         leading?.writable(link, credit: credit, state: state, at: time, into: &output)
+        mastering?.serving.writable(link, credit: credit, state: state, at: time, into: &output)
     }
 }

@@ -23,6 +23,8 @@ package struct PeerOptions: Sendable {
     package var observerElectionDelayMilliseconds = 200
     /// Whether configurations of others are adopted.
     package var reconfigEnabled = false
+    /// `observerMasterPort`: whether a follower serves observers as the leader would, and an observer asks followers first.
+    package var hasObserverMasters = false
     /// Whether every learner that is behind gets a snapshot. Apache's `forceSnapshotSync`.
     package var forceSnapshotSync = false
 

@@ -92,6 +92,7 @@ extension Peer {
     ) {
         begin(at: now, output)
         guard let learning, learning.isSynced else { return }
+        if request.operation == Operation.sync.rawValue { mastering?.asked(syncBy: nil, into: &output) }
         output.send(.request, zxid: Zxid(-1), identities: identities, on: learning.link) { request.write(to: &$0) }
     }
 
@@ -104,6 +105,7 @@ extension Peer {
     ) {
         begin(at: now, output)
         guard let learning, learning.isSynced else { return }
+        mastering?.asked(revalidationOf: session, by: nil, into: &output)
         let request = Revalidation.Request(session: session, timeoutMilliseconds: timeoutMilliseconds)
         output.send(.revalidate, zxid: Zxid(-1), on: learning.link) { request.write(to: &$0) }
     }
@@ -111,6 +113,6 @@ extension Peer {
     /// Answers the oldest `.pingAsked` with the sessions that were active since the last.
     package mutating func answerPing(touched: [SessionTouch], at now: Now, into output: inout ZabOutput) {
         begin(at: now, output)
-        learning?.answerPing(touched, into: &output)
+        learning?.answerPing(touched + (mastering?.takeTouches() ?? []), into: &output)
     }
 }

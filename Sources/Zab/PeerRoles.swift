@@ -71,6 +71,7 @@ extension Peer {
             pastSyncs = syncs
         } else if let learning {
             wasServing = learning.isSynced
+            endMaster(into: &output)
             output.links.append(.close(learning.link))
             if state.durable.snapshot == learning.link { output.storage.append(.abandonSnapshot(learning.link)) }
         } else {

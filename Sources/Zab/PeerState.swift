@@ -90,6 +90,12 @@ struct PeerState: ~Copyable {
         }
     }
 
+    /// Whom an observer asks: followers in any order, so that they share the work, and the leader where none of them
+    /// answers.
+    mutating func masters(under leader: ServerID) -> [ServerID] {
+        configurations.current.voters.filter { $0 != leader }.shuffled(using: &random) + [leader]
+    }
+
     /// A name for a connection that this side opens; the listener's have the high bit clear.
     mutating func nextLink() -> LinkID {
         lastLink += 1

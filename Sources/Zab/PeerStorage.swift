@@ -88,5 +88,6 @@ extension Peer {
     ) {
         begin(at: now, output)
         leading?.historyRead(link, answer, state: state, at: time, into: &output)
+        mastering?.serving.historyRead(link, answer, state: state, at: time, into: &output)
     }
 }

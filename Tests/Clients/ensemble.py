@@ -14,8 +14,8 @@ import linearizability
 import wire
 from ensemble_history import BAD_VERSION, EPHEMERAL, SEQUENTIAL, SESSION_MOVED, History
 from ensemble_kazoo import KazooLoad
-from ensemble_servers import Ensemble
-from harness import Check, equal, expect, wait_until
+from ensemble_servers import Ensemble, Member
+from harness import Check, equal, expect, free_port, wait_until
 from small_disk import SmallDisk
 
 SET_WATCHES, SET_WATCHES_XID, DATA_CHANGED, DELETED = 101, -8, 3, 2
@@ -430,6 +430,57 @@ class FullDisks:
         expect(all(path in tree for path in made), "an acknowledged write is gone")
 
 
+class Masters:
+    """Three voters and two observers of the given kinds, where followers serve observers."""
+
+    def __init__(self, check, voters, observers, name):
+        # The port is the same on all servers, so each has an address of its own.
+        class Apart(Member):
+            @property
+            def host(self):
+                return "127.0.0.%d" % self.sid
+
+        port = free_port()
+        settings = {"observerMasterPort": str(port)}
+        self.check, self.port = check, port
+        self.ensemble = Ensemble(check, voters, observers=observers, settings=settings, links=False, name=name, member=Apart)
+
+    def run(self):
+        self.ensemble.run_cases(self.check, [self.serve], start=self.ensemble.start)
+        self.ensemble.discard()
+
+    def serve(self):
+        "followers serve observers, and when one is killed they go to another"
+        e = self.ensemble
+        writer = e.leader.connect(timeout=20000)
+        watchers = {m: m.connect(timeout=20000) for m in e.observers}
+        for n, (member, c) in enumerate(watchers.items()):
+            path = "/of-observer-%d" % member.sid
+            c.create(path, b"0", flags=EPHEMERAL)              # its session is the leader's to know
+            c.call(wire.SYNC, wire.string("/"))
+            writer.set(path, b"%d" % n)
+            c.call(wire.SYNC, wire.string(path))
+            equal(b"%d" % n, c.get(path)[0], "behind a sync")
+        if all(member.kind == "aviary" for member in e):       # Apache's observers ask a leader as well, and ours serves them
+            equal("0", e.leader.mntr()["synced_observers"], "observers at the leader")
+        e.compare()
+        follower = e.followers[0]
+        follower.kill9()
+        for i in range(50):
+            writer.create("/masters-%d" % i)
+        e.wait_formed([m for m in e if m is not follower])
+        for member in e.observers:
+            c = wire.Connection(member.port, timeout=20000, session=watchers[member].session, password=watchers[member].password)
+            c.call(wire.SYNC, wire.string("/"))
+            equal(c.session, c.exists("/of-observer-%d" % member.sid)["ephemeralOwner"], "the session went on")
+            expect(c.exists("/masters-49"), "what was written meanwhile")
+            c.close()
+        follower.launch().serving()
+        e.wait_formed()
+        expect("/masters-49" in e.compare(), "a write is gone")
+        writer.close()
+
+
 def text(raw):
     return raw.decode() if raw else ""
 
@@ -497,6 +548,7 @@ def main():
                         proof()
         check.together(Three(check).run, Five(check).run)
         FullDisks(check).run()
+        Masters(check, 3, 2, "masters").run()
 
 
 if __name__ == "__main__":

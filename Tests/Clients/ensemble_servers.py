@@ -29,6 +29,8 @@ AT_ONCE = 100
 class Member(Server):
     """One server of an ensemble."""
 
+    host = "127.0.0.1"
+
     def __init__(self, ensemble, sid, kind, is_observer=False):
         self.ensemble, self.sid, self.is_observer = ensemble, sid, is_observer
         self.ports = {QUORUM: free_port(), ELECTION: free_port()}
@@ -45,7 +47,7 @@ class Member(Server):
         lines = {}
         for member in self.ensemble.members:
             ports = [self.ensemble.port(self, member, kind) for kind in (QUORUM, ELECTION)]
-            lines["server.%d" % member.sid] = "127.0.0.1:%d:%d%s" % (*ports, ":observer" if member.is_observer else "")
+            lines["server.%d" % member.sid] = "%s:%d:%d%s" % (member.host, *ports, ":observer" if member.is_observer else "")
         if self.is_observer:
             lines["peerType"] = "observer"
         self.configure({**settings, **lines})

@@ -6,7 +6,7 @@ With `--server apache` every member is Apache's, which shows that the cases are 
 import time
 
 import wire
-from ensemble import counters, goes_on, under_load
+from ensemble import Masters, counters, goes_on, under_load
 from ensemble_history import EPHEMERAL, SEQUENTIAL, History
 from ensemble_kazoo import KazooLoad
 from ensemble_servers import Ensemble
@@ -239,6 +239,8 @@ class Leading:
 def main():
     with Check("interop") as check:
         check.together(Following(check).run, Leading(check).run)
+        masters = Masters(check, ["apache", check.kind, "apache"], ["apache", check.kind], "masters")
+        masters.run()
 
 
 if __name__ == "__main__":

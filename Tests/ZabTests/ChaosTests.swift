@@ -29,7 +29,9 @@ struct Chaos {
         self.seed = seed
         var random = SplitMix64(seed: seed)
         let voters = random.next() % 3 == 0 ? 5 : 3
-        ensemble = try Simulation(seed: seed, voters: voters, observers: Int(random.next() % 2))
+        let hasMasters = random.next() % 3 == 0
+        let observers = hasMasters ? 1 + Int(random.next() % 3) : Int(random.next() % 2)
+        ensemble = try Simulation(seed: seed, voters: voters, observers: observers, hasObserverMasters: hasMasters)
         ensemble.maxDelay = [500, 5_000, 40_000][Int(random.next() % 3)]
         ensemble.maxDiskDelay = [200, 5_000, 60_000][Int(random.next() % 3)]
         if ProcessInfo.processInfo.environment["ZAB_TELL"] != nil {

@@ -18,12 +18,6 @@ extension ConfigurationReader {
         }
         guard checkMode() else { return noteForMembersOnly() }
         isMember = true
-        if draft.ensemble.observerMasterPort > 0 {
-            report(
-                source(of: "observerMasterPort"),
-                "observerMasterPort=\(draft.ensemble.observerMasterPort) is refused: \(KeyTable.refusedObserverMaster)"
-            )
-        }
         let configuration = makeConfiguration(version: version)
         let limits = takeLimits()
         let me = takeID(open: open, members: configuration)
@@ -49,6 +43,7 @@ extension ConfigurationReader {
             ensemble.minimumNotificationInterval
         )
         result.observerElectionDelay = ensemble.observerElectionDelay
+        result.observerMasterPort = ensemble.observerMasterPort
         result.leaderServes = ensemble.leaderServes
         result.localSessions = ensemble.localSessions
         result.upgradesLocalSessions = ensemble.upgradesLocalSessions

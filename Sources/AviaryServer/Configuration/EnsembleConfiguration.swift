@@ -50,6 +50,9 @@ package struct EnsembleConfiguration: Sendable, Equatable {
     /// `observer.election.DelayMs`: the most that an observer waits before it looks for a leader again.
     package var observerElectionDelay: Duration = .milliseconds(200)
 
+    /// `observerMasterPort`: where followers serve observers, which then ask them first; `nil` where only the leader does.
+    package var observerMasterPort: Int?
+
     /// `leaderServes`: whether a leader takes clients.
     package var leaderServes = true
 
@@ -120,5 +123,5 @@ struct EnsembleDraft: Sendable {
     var recentTransactions = 500
     var snapshotSizeFactor: Double? = 0.33
     var forcesSnapshotSync = false
-    var observerMasterPort = 0
+    var observerMasterPort: Int?
 }

@@ -17,26 +17,7 @@ extension KeyTable {
         static let addresses = "all addresses of a member are tried at once"
         static let checks = "permissions are checked by the leader"
         static let noSASL = "there is no SASL between servers yet"
-        static let observerMasters = "there are no observer masters yet"
-    }
-
-    static let refusedObserverMaster =
-        "there are no observer masters yet, and observers would look for them in vain; remove it on all servers, and "
-        + "observers connect to the leader"
-
-    /// Refused where there is an ensemble, which only its lines tell (`ConfigurationReader.takeEnsemble`).
-    private static var observerMasterPort: ConfigurationKey {
-        let kind = ValueKind<Int>.integer(any.lowerBound...65_535)
-        return ConfigurationKey(
-            name: "observerMasterPort",
-            allowed: kind.allowed,
-            defaultValue: "0 (off)",
-            status: .refused(refusedObserverMaster)
-        ) { text, draft in
-            guard let port = kind.parse(text) else { return .invalid }
-            draft.ensemble.observerMasterPort = port
-            return port > 0 ? .takenForMembers : .taken
-        }
+        static let cache = "observers are sent what their master keeps in memory for all learners (commitLogCount)"
     }
 
     static let ensemble: [ConfigurationKey] = [
@@ -103,8 +84,13 @@ extension KeyTable {
         .forMembers("multiAddress.enabled", .boolean, default: "false", unless: isOff) {
             $0.allowsSeveralAddresses = $1
         },
-        observerMasterPort,
-        .ignored("observerMaster.sizeLimit", .property(), default: "33554432", because: Without.observerMasters),
+        .forMembers(
+            "observerMasterPort",
+            .integer(any.lowerBound...65_535),
+            default: "0 (off)",
+            unless: { $0 <= 0 }
+        ) { $0.observerMasterPort = $1 > 0 ? $1 : nil },
+        .ignored("observerMaster.sizeLimit", .property(), default: "33554432", because: Without.cache),
         .ignored("oraclePath", .path, default: "none", because: Without.oracle),
         .ignored("syncEnabled", .boolean, default: "true", because: Without.logs, unless: isOn),
         .ignored("observer.syncEnabled", .boolean, default: "true", because: Without.logs, unless: isOn),

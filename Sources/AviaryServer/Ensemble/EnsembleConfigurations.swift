@@ -28,7 +28,7 @@ extension ServerLoop {
         // Who is to join must be able to take part before the change is in force, and who goes has to hear that he does.
         ensemble.election.update(members: configuration.members)
         guard let own = configuration.member(ensemble.configuration.me) else { return }
-        ensemble.links.listen(on: own.quorumAddresses)
+        ensemble.links.listen(on: own.learnerAddresses(masterPort: ensemble.configuration.observerMasterPort))
     }
 
     private func write(_ configuration: QuorumConfiguration, previousVersion: Int64, _ ensemble: EnsembleLink) {

@@ -30,7 +30,10 @@ extension ServerLoop {
         // Who is to join, and is no member yet, listens where its own file says.
         if ensemble.member.configuration.member(me) == nil, let file { members.append(file) }
         if let own = members.first(where: { $0.id == me }) {
-            ensemble.links.listen(on: own.quorumAddresses, claimed: claimed.quorum)
+            ensemble.links.listen(
+                on: own.learnerAddresses(masterPort: ensemble.configuration.observerMasterPort),
+                claimed: claimed.quorum
+            )
         }
         ensemble.election.start(members: members, claimed: claimed.election)
         if let storage { ensemble.member.setLogRoom(storage.room, &core, at: now, into: &output) }

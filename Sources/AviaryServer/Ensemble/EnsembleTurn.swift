@@ -57,8 +57,12 @@ extension ServerLoop {
 
     /// Names are looked up for every attempt, by where the newest configuration says the server is.
     private func connect(_ link: LinkID, to server: ServerID, _ ensemble: EnsembleLink) {
-        let addresses = ensemble.member.member(server)?.quorumAddresses ?? []
-        ensemble.links.connect(link, to: addresses)
+        guard let target = ensemble.member.member(server) else { return ensemble.links.connect(link, to: []) }
+        // Who does not lead is asked as an observer's master.
+        guard let port = ensemble.configuration.observerMasterPort, server != ensemble.member.leader else {
+            return ensemble.links.connect(link, to: target.quorumAddresses)
+        }
+        ensemble.links.connect(link, to: target.masterAddresses(port: port))
     }
 
     /// Nothing more is read from other servers while too much waits for the disk.

@@ -23,4 +23,17 @@ extension QuorumMember {
     var quorumAddresses: [NetworkAddress] {
         addresses.map { NetworkAddress(host: $0.host, port: $0.quorumPort) }
     }
+
+    /// Where a follower serves observers.
+    func masterAddresses(port: Int) -> [NetworkAddress] {
+        addresses.map { NetworkAddress(host: $0.host, port: port) }
+    }
+
+    /// Where learners come to.
+    ///
+    /// - Parameter masterPort: `observerMasterPort`.
+    func learnerAddresses(masterPort: Int?) -> [NetworkAddress] {
+        guard let masterPort, role == .participant else { return quorumAddresses }
+        return quorumAddresses + masterAddresses(port: masterPort)
+    }
 }

@@ -138,7 +138,10 @@ extension ServerStart {
             ensemble.listensOnAllAddresses ? PeerListener.onAllAddresses(addresses) : addresses
         }
         return (
-            try PeerListener.claim(places(own.quorumAddresses), for: .quorum),
+            try PeerListener.claim(
+                places(own.learnerAddresses(masterPort: ensemble.observerMasterPort)),
+                for: .quorum
+            ),
             try PeerListener.claim(places(own.electionAddresses), for: .election)
         )
     }
@@ -163,6 +166,7 @@ extension ServerStart {
         peer.observerElectionDelayMilliseconds = Int(ensemble.observerElectionDelay.milliseconds)
         peer.reconfigEnabled = configuration.features.reconfig
         peer.forceSnapshotSync = ensemble.forcesSnapshotSync
+        peer.hasObserverMasters = ensemble.observerMasterPort != nil
         return MemberOptions(
             peer: peer,
             limits: reading,

@@ -89,7 +89,7 @@ extension Leader {
 
     /// Commits what has its quorums by now, in order (`LeaderTryToCommit`).
     mutating func commit(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
-        guard isEstablished else { return }
+        guard isEstablished, !isMaster else { return }
         let before = committed
         var reached = committable(state: state)
         if let pending = reconfiguration, pending.zxid <= reached.zxid {
@@ -140,7 +140,8 @@ extension Leader {
                 guard links[index].nextProposal < committedEnd else { break }
                 sendInform(index, state: state, into: &output)
             } else {
-                guard links[index].nextProposal < state.history.end else { break }
+                // What a master has and its leader has not committed may yet be taken back.
+                guard links[index].nextProposal < (isMaster ? committedEnd : state.history.end) else { break }
                 sendProposal(index, state: state, at: time, into: &output)
             }
         }
@@ -158,7 +159,7 @@ extension Leader {
         at time: Int64,
         into output: inout ZabOutput
     ) {
-        let text = state.configurations.lastSeen.text
+        let text = (isMaster ? state.configurations.current : state.configurations.lastSeen).text
         output.send(.newLeader, zxid: epoch.newLeaderZxid, on: links[index].id) { writer in
             var text = text
             text.withUTF8 { writer.raw(UnsafeRawBufferPointer($0)) }

@@ -34,6 +34,9 @@ extension Leader {
         guard let current = self.index(of: link) else { return }
         if phase >= .electing {
             let accepted = links[current].acceptedEpoch
+            if isMaster, accepted > epoch {
+                return drop(link, "it has accepted epoch \(accepted), which is later than \(epoch)", into: &output)
+            }
             if isEstablished, accepted > epoch, state.configurations.isVoter(server) {
                 // It may never follow this epoch, and one voter less is one crash away from none too many.
                 throw RoleEnd("voter \(server) has accepted epoch \(accepted), which is later than \(epoch)")

@@ -22,7 +22,9 @@ extension Leader {
 
     /// Steps down when the followers that are left are no quorum, for longer than one that comes back needs.
     private mutating func checkQuorum(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
-        guard isEstablished, !state.configurations.isQuorum(servers(from: .synchronized, state: state)) else {
+        guard isEstablished, !isMaster,
+            !state.configurations.isQuorum(servers(from: .synchronized, state: state))
+        else {
             aloneSince = nil
             return
         }

@@ -65,6 +65,8 @@ struct Leader: Sendable {
     var activations: [Activated] = []
     /// How learners were brought up to date.
     var syncs = SyncCounts()
+    /// Another server leads; this one hands on to observers what it learns (`ObserverMaster`).
+    let isMaster: Bool
 
     /// Elected: opens discovery with the learners that came before we knew (`LeaderDiscovery`).
     init(state: borrowing PeerState, links: [LearnerLink], at time: Int64) {
@@ -75,6 +77,22 @@ struct Leader: Sendable {
         requirements = Requirements(state.configurations.current)
         pingAt = time + state.options.tick / 2
         self.links = links
+        isMaster = false
+    }
+
+    /// Follows a leader of `epoch`, and does for observers what that would do.
+    init(masterIn epoch: Epoch, state: borrowing PeerState, at time: Int64) {
+        role = state.role
+        historyEnd = state.history.applied
+        historyEpoch = epoch
+        phase = .broadcast
+        phaseDeadline = .max
+        self.epoch = epoch
+        committed = state.history.applied
+        requirements = Requirements(state.configurations.current)
+        pingAt = time + state.options.tick / 2
+        links = []
+        isMaster = true
     }
 
     var isEstablished: Bool { phase == .broadcast }

@@ -59,6 +59,10 @@ struct Learner: Sendable {
     var designatedLeader: ServerID?
     /// PINGs that the core has not answered yet, as the leader sent them.
     var pings: [Zxid] = []
+    /// Reconfigurations that came into force, for observers that are served here.
+    var activations: [Activated] = []
+    /// Whom to connect to, one after the other: the leader, or who takes its place for observers.
+    private let targets: [ServerID]
 
     /// Elected: connects to the leader (`ConnectAndFollowerSendFOLLOWERINFO`).
     init(
@@ -72,10 +76,11 @@ struct Learner: Sendable {
         self.leader = leader
         self.requiredEpoch = requiredEpoch
         isObserver = state.isObserver
+        targets = isObserver && state.options.hasObserverMasters ? state.masters(under: leader) : [leader]
         link = state.nextLink()
         connectDeadline = time + state.options.connectTime
         heardAt = time
-        output.links.append(.connect(link, to: leader))
+        output.links.append(.connect(link, to: targets[0]))
     }
 
     var isSynced: Bool { phase == .broadcast }
@@ -100,7 +105,7 @@ struct Learner: Sendable {
     /// A leader that was just elected may not listen yet; one that stays away is not waited for.
     mutating func connectFailed(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
         guard phase == .connecting else { return }
-        guard attempt < Learner.maxAttempts else {
+        guard attempt < max(Learner.maxAttempts, targets.count) else {
             throw RoleEnd("leader \(leader) cannot be reached after \(attempt) attempts")
         }
         attempt += 1
@@ -131,7 +136,7 @@ struct Learner: Sendable {
             guard phase == .reconnecting, time >= reconnectAt else { return }
             phase = .connecting
             link = state.nextLink()
-            output.links.append(.connect(link, to: leader))
+            output.links.append(.connect(link, to: targets[(attempt - 1) % targets.count]))
         default:
             let silence = time - heardAt
             guard silence > silenceLimit(state.options) else { return }

@@ -54,7 +54,10 @@ extension Learner {
         into output: inout ZabOutput
     ) {
         guard refusal == nil, advanceCommit(to: zxid, state: state) else { return }
-        if activation != nil { activateProposal(state: &state, into: &output) }
+        if let activation {
+            activateProposal(state: &state, into: &output)
+            activations.append(Activated(zxid: zxid, designatedLeader: activation.designatedLeader))
+        }
         state.apply(upTo: zxid, into: &output)
         if let activation { checkRole(designatedLeader: activation.designatedLeader, state: state) }
     }

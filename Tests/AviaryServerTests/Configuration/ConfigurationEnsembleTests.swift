@@ -322,9 +322,10 @@ struct ConfigurationEnsembleTests {
         #expect(notes.isEmpty)
     }
 
-    @Test("An observer master is refused in an ensemble, and nothing to a server that stands alone")
+    @Test("Observer masters are the members', and nothing to a server that stands alone")
     func observerMaster() throws {
-        #expect(problems(Self.limits + Self.three + "observerMasterPort=2891").first?.contains("is refused") == true)
+        #expect(try parse(Self.limits + Self.three + "observerMasterPort=2891").ensemble?.observerMasterPort == 2891)
+        #expect(try parse(Self.limits + Self.three + "observerMasterPort=0").ensemble?.observerMasterPort == nil)
         let (_, notes) = try read("clientPort=1\nobserverMasterPort=2891")
         #expect(notes.count == 1)
     }

@@ -41,7 +41,13 @@ final class Simulation {
     var noteTrace: ((ServerID, ZabNote) -> Void)?
     var callTrace: ((ServerID, String) -> Void)?
 
-    init(seed: UInt64, voters: Int, observers: Int = 0, isReconfigEnabled: Bool = false) throws {
+    init(
+        seed: UInt64,
+        voters: Int,
+        observers: Int = 0,
+        isReconfigEnabled: Bool = false,
+        hasObserverMasters: Bool = false
+    ) throws {
         random = SplitMix64(seed: seed)
         configuration = try Simulation.configuration(voters: voters, observers: observers)
         for member in configuration.members {
@@ -49,6 +55,7 @@ final class Simulation {
             options.reconfigEnabled = isReconfigEnabled
             options.recentCount = 8
             options.recentBytes = 2_000
+            options.hasObserverMasters = hasObserverMasters
             servers.append(SimulatedServer(id: member.id, options: options))
         }
     }

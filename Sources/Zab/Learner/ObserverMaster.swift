@@ -1,0 +1,198 @@
+import ZooKeeperProtocol
+
+/// A follower that serves observers in the leader's place, so that a leader with very many of them sends each transaction
+/// to its followers alone (docs/protocol/quorum-protocol.md section 16.1, `observerMasterPort`).
+///
+/// Towards observers it is a leader whose epoch is formed, and whose commits are those that it has heard of. What they
+/// ask is handed on to the leader, and the answers come back in the order of the questions.
+struct ObserverMaster: Sendable {
+    /// The leader's side of the links.
+    var serving: Leader
+    /// Where the answers to syncs belong, in the order in which they were handed on; nil for this server's own.
+    private var syncs: [LinkID?] = []
+    /// The same for questions about sessions.
+    private var revalidations: [(session: SessionID, link: LinkID?)] = []
+    /// Sessions that observers have heard of since the leader last asked.
+    private var touches: [SessionTouch] = []
+
+    init(epoch: Epoch, state: borrowing PeerState, at time: Int64) {
+        serving = Leader(masterIn: epoch, state: state, at: time)
+    }
+
+    /// More questions than this are waiting for the leader: there is something wrong with it, or with an observer.
+    static let maxQuestions = 10_000
+
+    // MARK: What observers say
+
+    mutating func process(
+        _ packet: QuorumPacket,
+        on link: LinkID,
+        to leader: LinkID,
+        state: inout PeerState,
+        at time: Int64,
+        into output: inout ZabOutput
+    ) throws(RoleEnd) {
+        guard let index = serving.index(of: link) else { return }
+        switch (serving.links[index].phase, packet.kind) {
+        case (.arrived, .followerInfo):
+            serving.drop(link, "it wants to follow, and this server does not lead", into: &output)
+        case (.serving, .request), (.serving, .revalidate):
+            serving.links[index].heardAt = time
+            do throws(JuteError) { try handOn(packet, from: link, to: leader, into: &output) } catch {
+                serving.drop(link, "unreadable packet of type \(packet.type) (\(error))", into: &output)
+            }
+        case (.serving, .ping):
+            serving.links[index].heardAt = time
+            do throws(JuteError) { note(try SessionTouch.list(data: packet.data)) } catch {
+                serving.drop(link, "unreadable PING (\(error))", into: &output)
+            }
+        default:
+            try serving.process(packet, on: link, state: &state, at: time, into: &output)
+        }
+    }
+
+    private mutating func handOn(
+        _ packet: QuorumPacket,
+        from link: LinkID,
+        to leader: LinkID,
+        into output: inout ZabOutput
+    ) throws(JuteError) {
+        if packet.kind == .revalidate {
+            asked(revalidationOf: try Revalidation.Request(data: packet.data).session, by: link, into: &output)
+        } else if try ForwardedRequest(data: packet.data).operation == Operation.sync.rawValue {
+            asked(syncBy: link, into: &output)
+        }
+        guard serving.index(of: link) != nil else { return }
+        output.send(
+            packet.kind == .revalidate ? .revalidate : .request,
+            zxid: packet.zxid,
+            data: packet.data,
+            identities: packet.identities,
+            on: leader
+        )
+    }
+
+    /// A session that is told twice is told with what was heard last.
+    private mutating func note(_ touched: [SessionTouch]) {
+        for touch in touched {
+            if touches.count >= ObserverMaster.maxTouches { break }
+            touches.append(touch)
+        }
+    }
+
+    /// Sessions that are heard of between two PINGs of the leader; those beyond are told with the next.
+    private static let maxTouches = 200_000
+
+    mutating func takeTouches() -> [SessionTouch] {
+        let taken = touches
+        touches = []
+        return taken
+    }
+
+    // MARK: Questions and answers
+
+    /// - Parameter link: nil where a client of this server asks.
+    mutating func asked(syncBy link: LinkID?, into output: inout ZabOutput) {
+        if let link, syncs.count >= ObserverMaster.maxQuestions {
+            return serving.drop(link, "\(syncs.count) syncs wait for the leader", into: &output)
+        }
+        syncs.append(link)
+    }
+
+    mutating func asked(revalidationOf session: SessionID, by link: LinkID?, into output: inout ZabOutput) {
+        if let link, revalidations.count >= ObserverMaster.maxQuestions {
+            return serving.drop(link, "\(revalidations.count) sessions wait for the leader", into: &output)
+        }
+        revalidations.append((session, link))
+    }
+
+    /// The leader answers: hands the answer on if it is an observer's.
+    ///
+    /// - Returns: whether it was.
+    mutating func answered(
+        _ packet: QuorumPacket,
+        state: borrowing PeerState,
+        into output: inout ZabOutput
+    ) throws(JuteError) -> Bool {
+        switch packet.kind {
+        case .sync:
+            guard !syncs.isEmpty, let link = syncs.removeFirst() else { return false }
+            answer(.sync, packet, on: link, state: state, into: &output)
+        case .revalidate:
+            let session = try Revalidation.Reply(data: packet.data).session
+            guard let index = revalidations.firstIndex(where: { $0.session == session }),
+                let link = revalidations.remove(at: index).link
+            else { return false }
+            answer(.revalidate, packet, on: link, state: state, into: &output)
+        default:
+            return false
+        }
+        return true
+    }
+
+    private mutating func answer(
+        _ type: QuorumPacketType,
+        _ packet: QuorumPacket,
+        on link: LinkID,
+        state: borrowing PeerState,
+        into output: inout ZabOutput
+    ) {
+        serving.answer(
+            type,
+            zxid: packet.zxid,
+            data: packet.data.map { [UInt8]($0) },
+            behind: serving.committed,
+            on: link,
+            state: state,
+            into: &output
+        )
+    }
+
+    // MARK: What the leader says
+
+    /// Observers get what is committed by now.
+    mutating func committed(
+        upTo zxid: Zxid,
+        activations: [Activated],
+        state: borrowing PeerState,
+        at time: Int64,
+        into output: inout ZabOutput
+    ) {
+        guard zxid > serving.committed else { return }
+        serving.committed = zxid
+        serving.activations = activations
+        serving.pumpAll(state: state, at: time, into: &output)
+    }
+}
+
+extension Peer {
+    /// A follower in sync begins to serve observers, and goes on with what is committed now.
+    mutating func keepMaster(into output: inout ZabOutput) {
+        guard state.options.hasObserverMasters, let learning, learning.isSynced, !learning.isObserver else { return }
+        if mastering == nil { mastering = ObserverMaster(epoch: learning.epoch, state: state, at: time) }
+        mastering?.committed(
+            upTo: state.history.applied,
+            activations: learning.activations,
+            state: state,
+            at: time,
+            into: &output
+        )
+    }
+
+    /// The leader's answer to an observer's question.
+    ///
+    /// - Returns: whether the packet was one, and is dealt with.
+    mutating func handOnAnswer(_ packet: QuorumPacket, into output: inout ZabOutput) -> Bool {
+        guard mastering != nil, learning?.isSynced == true else { return false }
+        // What cannot be read is for the learner to complain about.
+        guard let isDone = try? mastering?.answered(packet, state: state, into: &output), isDone else { return false }
+        learning?.heardAt = time
+        return true
+    }
+
+    /// Observers look for another server.
+    mutating func endMaster(into output: inout ZabOutput) {
+        for link in mastering?.serving.links ?? [] { output.links.append(.close(link.id)) }
+        mastering = nil
+    }
+}

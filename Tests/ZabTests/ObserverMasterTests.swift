@@ -1,0 +1,71 @@
+import Testing
+import ZooKeeperProtocol
+
+@testable import Zab
+
+@Suite("Observer masters")
+struct ObserverMasterTests {
+    @Test("Observers get everything from followers, and the leader has none of them")
+    func served() throws {
+        let ensemble = try Simulation(seed: 7, voters: 3, observers: 4, hasObserverMasters: true)
+        var informed: Set<ServerID> = []
+        ensemble.trace = { from, type, _, _ in if type == .inform { informed.insert(from) } }
+        ensemble.startAll()
+        #expect(ensemble.run(seconds: 10) { ensemble.servers.allSatisfy(\.isServing) })
+        let leader = try #require(ensemble.servers.first { $0.peer?.mayPropose == true })
+        for _ in 0..<100 { ensemble.propose(on: leader) }
+        #expect(ensemble.run(seconds: 10) { ensemble.servers.allSatisfy { $0.tree.count == 100 } })
+        #expect(!informed.isEmpty && !informed.contains(leader.id))
+        #expect(leader.peer?.learners?.observers == 0)
+        #expect(ensemble.checker.violations == [])
+    }
+
+    @Test("When the follower that serves them is gone they find another server", arguments: [1, 2, 3, 4] as [UInt64])
+    func masterDies(seed: UInt64) throws {
+        let ensemble = try Simulation(seed: seed, voters: 3, observers: 2, hasObserverMasters: true)
+        ensemble.startAll()
+        #expect(ensemble.run(seconds: 10) { ensemble.servers.allSatisfy(\.isServing) })
+        let leader = try #require(ensemble.servers.first { $0.peer?.mayPropose == true })
+        let follower = try #require(ensemble.servers.prefix(3).first { $0.id != leader.id })
+        ensemble.crash(follower)
+        for _ in 0..<10 { ensemble.propose(on: leader) }
+        let isDone = ensemble.run(seconds: 20) {
+            ensemble.servers.allSatisfy { $0.id == follower.id || ($0.isServing && $0.tree.count == 10) }
+        }
+        #expect(isDone)
+        #expect(ensemble.checker.violations == [])
+    }
+
+    @Test("What is asked of a master is handed on, and each answer finds its way back")
+    func questions() throws {
+        let ensemble = try Simulation(seed: 3, voters: 3, observers: 1, hasObserverMasters: true)
+        ensemble.startAll()
+        #expect(ensemble.run(seconds: 10) { ensemble.servers.allSatisfy(\.isServing) })
+        let observer = ensemble[4]
+        var calls: [(ServerID, String)] = []
+        ensemble.callTrace = { calls.append(($0, $1)) }
+        let sync = ForwardedRequest(
+            session: SessionID(9),
+            cxid: 1,
+            operation: Operation.sync.rawValue,
+            body: UnsafeRawBufferPointer(start: nil, count: 0)
+        )
+        ensemble.input(observer) { $0.forward(sync, identities: [], at: ensemble.now, into: &$1) }
+        ensemble.input(observer) {
+            $0.revalidate(session: SessionID(77), timeoutMilliseconds: 1000, at: ensemble.now, into: &$1)
+        }
+        let leader = try #require(ensemble.servers.first { $0.peer?.mayPropose == true })
+        ensemble.run(seconds: 1) { calls.count { $0.0 == leader.id && $0.1.contains("revalidate") } > 0 }
+        let follower = try #require(ensemble.servers.first { $0.peer?.mastering?.serving.links.isEmpty == false })
+        let link = try #require(leader.peer?.leading?.links.first { $0.server == follower.id }?.id)
+        ensemble.input(leader) { $0.answerSync(on: link, behind: .zero, at: ensemble.now, into: &$1) }
+        ensemble.input(leader) {
+            $0.answerRevalidation(on: link, session: SessionID(77), isValid: true, at: ensemble.now, into: &$1)
+        }
+        ensemble.run(seconds: 1)
+        let heard = calls.filter { $0.0 == observer.id }.map(\.1)
+        #expect(heard.contains { $0.contains("synced") } && heard.contains { $0.contains("revalidated") }, "\(heard)")
+        let wrong = calls.filter { $0.0 == follower.id && ($0.1.contains("synced") || $0.1.contains("revalidated")) }
+        #expect(wrong.isEmpty)
+    }
+}
