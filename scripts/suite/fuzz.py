@@ -28,8 +28,9 @@ TARGETS = {"frames": 8192, "handshakes": 4096, "logs": 65536, "snapshots": 65536
 
 # What of the server's shell is compiled in: all of it does without sockets and threads.
 SHELL = ["BuildInfo.swift", "Configuration/*.swift", "Client/ConnectionThrottle.swift", "Client/*Word*.swift",
-         "Client/HeldBytes.swift", "Client/WrongProtocol.swift", "Disk/ZlibCodec.swift", "Loop/CoreOptions.swift",
-         "Loop/Limits.swift", "Metrics/*.swift", "System/CalendarText.swift", "System/SystemClock.swift"]
+         "Client/HeldBytes.swift", "Client/WrongProtocol.swift", "Disk/ZlibCodec.swift", "Ensemble/DynamicFiles.swift",
+         "Loop/CoreOptions.swift", "Loop/Limits.swift", "Metrics/*.swift", "System/CalendarText.swift",
+         "System/FileReplacement.swift", "System/SystemClock.swift"]
 
 WORDS = b"conf cons crst dirs dump envi gtmk hash isro mntr ruok srst srvr stat stmk wchc wchp wchs".split()
 
