@@ -238,15 +238,8 @@ extension ServerCore {
         let (connectionID, timeout) = asking.removeFirst()
         requested.revalidations[id] = asking.isEmpty ? nil : asking
         guard let connection = connections[connectionID], connection.phase == .opening else { return }
-        guard isValid else { return refuseSession(connection, into: &output) }
-        let session: Session
-        if let known = sessions[id] {
-            session = known
-        } else {
-            // Its transaction is on the way to this server.
-            session = Session(id: id, timeoutMilliseconds: timeout)
-            sessions.addUntimed(session)
-        }
+        // An answer comes behind the commit that began the session: one that is not known here has ended since.
+        guard isValid, let session = sessions[id] else { return refuseSession(connection, into: &output) }
         attach(connection, session, timeoutMilliseconds: timeout, at: now, into: &output)
         _ = connection.waiting.popFirst()
         connections.waitingCount -= 1
