@@ -4,6 +4,8 @@ killed, paused, wiped and cut off from each other. What was acknowledged has to 
 The long form is ensemble_long.py, ensembles of both kinds are in interop.py.
 """
 import contextlib
+import os
+import re
 import struct
 import time
 
@@ -30,7 +32,7 @@ class Three:
     def run(self):
         self.ensemble.run_cases(self.check, [
             self.form, self.write_everywhere, self.move_session, self.expire, self.watch_elsewhere, self.kill_under_load,
-            self.restart_follower, self.wipe_follower, self.truncate, self.diverge, self.lose_quorum, self.observe, self.sync_after_pause])
+            self.restart_follower, self.wipe_follower, self.damage_follower, self.truncate, self.diverge, self.lose_quorum, self.observe, self.sync_after_pause])
         self.ensemble.discard()
 
     def form(self):
@@ -190,6 +192,29 @@ class Three:
         self.ensemble.compare()
         self.told_apart(leader, counts, "snap_count")
         follower.restart().serving()                           # and has it on its disk
+        self.ensemble.compare()
+
+    def damage_follower(self):
+        "a follower whose files are damaged puts them aside, says so, and is brought up to date"
+        follower = self.ensemble.followers[0]
+        follower.kill9()
+        files = os.path.join(follower.data, "version-2")
+        named = lambda kind: sorted((n for n in os.listdir(files) if re.fullmatch(kind + r"\.[0-9a-f]+", n)),  # noqa: E731
+                                    key=lambda n: int(n.partition(".")[2], 16))
+        for name in named("snapshot"):
+            if name != named("snapshot")[-1]:
+                os.remove(os.path.join(files, name))           # no older one to begin with
+        with open(os.path.join(files, named("snapshot")[-1]), "r+b") as file:
+            file.seek(os.path.getsize(file.name) // 2)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 1]))
+        before = len(follower.text())
+        follower.launch().serving()
+        told = follower.text()[before:]
+        expect("puts them aside" in told, "the log does not say so:\n" + told[-2000:])
+        self.ensemble.compare()
+        follower.restart().serving()
         self.ensemble.compare()
 
     def told_apart(self, leader, before, name):
