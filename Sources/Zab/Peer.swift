@@ -39,7 +39,7 @@ package struct Peer: ~Copyable {
 
     /// - Parameters:
     ///   - configuration: the committed one.
-    ///   - proposed: the newest that a log or a file knows of, if it is newer.
+    ///   - proposed: the newest that a log or a file knows of, if it is newer; without its transaction it is nothing.
     ///   - durable: what the disk holds; all of the log is in the tree.
     ///   - lastProcessed: the last transaction in the tree; the end of the log, unless the log is empty.
     ///   - seed: for whatever is left to chance.
@@ -55,7 +55,9 @@ package struct Peer: ~Copyable {
         let last = durable.lastZxid
         invariant(lastProcessed == last, "the tree ends with \(lastProcessed), the log with \(last)")
         state = PeerState(options: options, configuration: configuration, durable: durable, seed: seed)
-        if let proposed, proposed.version > configuration.version { state.configurations.proposed = proposed }
+        if let proposed, proposed.version > configuration.version, Zxid(proposed.version) <= last {
+            state.configurations.proposed = proposed
+        }
         time = now.monotonicMicroseconds
     }
 

@@ -123,6 +123,7 @@ struct PeerState: ~Copyable {
         logBeforeSnapshot = history.logged
         snapshotZxid = zxid
         history.reset(to: zxid)
+        forgetLostProposal(into: &output)
         durable.order(snapshotFrom: link)
         output.links.append(.receiveSnapshot(link, zxid: zxid))
     }
@@ -159,6 +160,14 @@ struct PeerState: ~Copyable {
     mutating func takeLastSeen(_ configuration: QuorumConfiguration, into output: inout ZabOutput) {
         guard !adopts(configuration) else { return propose(configuration, into: &output) }
         guard configurations.proposed != nil else { return }
+        configurations.proposed = nil
+        output.upcalls.append(.configuration(configurations.current, isCommitted: true))
+    }
+
+    /// A configuration whose transaction is in no log of this server any more was not decided: as a leader this server
+    /// must not put it in force, and as a voter not wait for its quorum.
+    mutating func forgetLostProposal(into output: inout ZabOutput) {
+        guard let proposed = configurations.proposed, Zxid(proposed.version) > history.logged else { return }
         configurations.proposed = nil
         output.upcalls.append(.configuration(configurations.current, isCommitted: true))
     }

@@ -336,6 +336,9 @@ struct RecoveryTests {
         let allowed = try recover(disk, into: &tree) { $0.createsDatabase = false }
         #expect(allowed.database == .created)
         #expect(disk.contents("data/initialize") == nil)
+        // For good: with it a server that has lost its data would begin anew.
+        disk.restart(.everythingUnsynced)
+        #expect(disk.contents("data/initialize") == nil)
         let again = try recover(disk, into: &tree) { $0.createsDatabase = false }
         #expect(again.database == .uninitialized)
         #expect(again.lastZxid == Zxid(-1))

@@ -31,7 +31,13 @@ struct Chaos {
         let voters = random.next() % 3 == 0 ? 5 : 3
         let hasMasters = random.next() % 3 == 0
         let observers = hasMasters ? 1 + Int(random.next() % 3) : Int(random.next() % 2)
-        ensemble = try Simulation(seed: seed, voters: voters, observers: observers, hasObserverMasters: hasMasters)
+        ensemble = try Simulation(
+            seed: seed,
+            voters: voters,
+            observers: observers,
+            isReconfigEnabled: seed % 3 == 2,
+            hasObserverMasters: hasMasters
+        )
         ensemble.maxDelay = [500, 5_000, 40_000][Int(random.next() % 3)]
         ensemble.maxDiskDelay = [200, 5_000, 60_000][Int(random.next() % 3)]
         if ProcessInfo.processInfo.environment["ZAB_TELL"] != nil {
@@ -71,6 +77,11 @@ struct Chaos {
         for server in ensemble.servers where server.isServing {
             for _ in 0..<ensemble.chance(3) { ensemble.propose(on: server, size: Int(ensemble.chance(300))) }
             if ensemble.chance(4) == 0 { ensemble.confirm(on: server) }
+            if server.options.reconfigEnabled, ensemble.chance(60) == 0 {
+                let other = ServerID(Int64(1 + ensemble.chance(UInt64(ensemble.servers.count))))
+                let roles: [QuorumMember.Role?] = [.participant, .participant, .observer, nil]
+                ensemble.reconfigure(on: server, other, to: roles[Int(ensemble.chance(4))])
+            }
             if ensemble.chance(40) == 0 { ensemble.snapshot(server, purge: ensemble.chance(2) == 0) }
         }
         ensemble.schedule(after: Int64(ensemble.chance(40_000)) + 1) { work(until: end) }
@@ -129,6 +140,8 @@ struct Chaos {
             if other.operations.contains(where: { if case .install = $0 { true } else { false } }) { return false }
             return !other.links.values.contains { $0.ends[$0.index(of: other.id)].isReceivingSnapshot }
         }
+        // Which voters count changes meanwhile.
+        guard !server.options.reconfigEnabled else { return false }
         return ensemble.configuration.isQuorum(Set(able.map(\.id)))
     }
 

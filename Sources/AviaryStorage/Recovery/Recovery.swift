@@ -331,6 +331,7 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
     ) throws(StorageError) {
         let initialize = FileNames.join(directories.data, FileNames.initialize)
         let spare = FileNames.join(directories.logs, FileNames.spareLog)
+        var isInitialized = false
         do {
             for log in logs.empty {
                 try disk.remove(FileNames.join(directories.logs, log.name))
@@ -348,7 +349,8 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
             where try disk.entry(at: path) != nil {
                 try disk.remove(path)
             }
-            if try disk.entry(at: initialize) != nil { try disk.remove(initialize) }
+            isInitialized = try disk.entry(at: initialize) != nil
+            if isInitialized { try disk.remove(initialize) }
         } catch {
             throw .disk(error)
         }
@@ -357,6 +359,8 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         do {
             try disk.sync(directory: directories.logs)
             if directories.isSeparate { try disk.sync(directory: directories.snapshots) }
+            // If it came back, a server that loses its data would be taken for one that never had any.
+            if isInitialized { try disk.sync(directory: directories.data) }
         } catch {
             throw .syncFailed(error)
         }

@@ -173,7 +173,7 @@ struct Election: Sendable {
             }
         }
         settled.put(ballot)
-        if electorate.isQuorum(settled.servers(agreeingWith: ballot)), leads(ballot, in: settled) {
+        if electorate.isFollowing(settled.servers(agreeingWith: ballot)), leads(ballot, in: settled) {
             round = ballot.vote.round
             return elect(ballot.vote)
         }

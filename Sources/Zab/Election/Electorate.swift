@@ -7,6 +7,7 @@ struct Electorate {
 
     func isVoter(_ server: ServerID) -> Bool { configurations.isVoter(server) }
     func isQuorum(_ servers: Set<ServerID>) -> Bool { configurations.isQuorum(servers) }
+    func isFollowing(_ servers: Set<ServerID>) -> Bool { configurations.isFollowing(servers) }
     func weight(of server: ServerID) -> Int64 { configurations.weight(of: server) }
     /// Ascending.
     var voters: [ServerID] { configurations.voters }

@@ -18,6 +18,7 @@ extension Learner {
             }
             if packet.zxid < state.history.logged {
                 state.history.cut(after: packet.zxid)
+                state.forgetLostProposal(into: &output)
                 state.durable.order(truncationAfter: packet.zxid, into: &output)
             }
         case .snap:

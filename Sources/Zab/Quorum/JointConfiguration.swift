@@ -18,6 +18,12 @@ package struct JointConfiguration: Sendable {
         current.isQuorum(servers) && (proposed?.isQuorum(servers) ?? true)
     }
 
+    /// Whether a leader that these servers have is somebody's leader. To follow it decides nothing, and a proposed
+    /// configuration may be one that was never decided: either quorum is enough.
+    func isFollowing(_ servers: Set<ServerID>) -> Bool {
+        current.isQuorum(servers) || (proposed?.isQuorum(servers) ?? false)
+    }
+
     func isVoter(_ server: ServerID) -> Bool {
         current.isVoter(server) || (proposed?.isVoter(server) ?? false)
     }

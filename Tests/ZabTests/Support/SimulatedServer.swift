@@ -27,6 +27,9 @@ final class SimulatedServer {
     var remembersAll = true
     /// What it does not remember is the end of its log.
     var promised: HistoryEnd?
+    /// The configuration in force and the newest that was seen, as its files have them; nil is that of the beginning.
+    var configuration: QuorumConfiguration?
+    var proposed: QuorumConfiguration?
     /// Operations that the disk has been given, in order; the first one is at work.
     var operations: [DiskOperation] = []
     /// Whether it works at all: a test may stop it.

@@ -35,6 +35,8 @@ final class Simulation {
     private var cxid: Int32 = 0
     private var asked: [ServerID: [UInt64: Int]] = [:]
     private(set) var confirmedCount = 0
+    /// The version of the newest configuration that came into force anywhere.
+    private(set) var reconfigurationCount: Int64 = 0
     private(set) var lastNotifications: [[ServerID]: Notification] = [:]
     /// What leaves servers, for tests that look at it.
     var trace: ((ServerID, QuorumPacketType, Zxid, ServerID) -> Void)?
@@ -148,7 +150,8 @@ final class Simulation {
         server.timerAt = .max
         server.peer = Peer(
             options: server.options,
-            configuration: configuration,
+            configuration: server.configuration ?? configuration,
+            proposed: server.proposed,
             durable: DurableState(
                 lastZxid: server.lastLogged,
                 acceptedEpoch: server.acceptedEpoch,
@@ -465,6 +468,12 @@ final class Simulation {
             server.tree += applied
             if server.tree.last?.zxid != zxid { checker.fail("\(server.id) cannot apply up to \(zxid)") }
             if server.isServing { checker.deliver(server.tree, from: first, by: server.id) }
+        case .configuration(let configuration, let isCommitted):
+            if isCommitted {
+                server.configuration = configuration
+                reconfigurationCount = max(reconfigurationCount, configuration.version)
+            }
+            server.proposed = isCommitted ? nil : configuration
         case .leadershipConfirmed(let token):
             confirmedCount += 1
             // P9: whatever was visible anywhere when the proof was asked for is visible here.
@@ -508,6 +517,47 @@ final class Simulation {
                 $0.proposed(zxid: zxid, payload: payload, configuration: configuration, at: self.now, into: &$1)
             }
         }
+    }
+
+    /// An administrator asks for another role of a server, or to have it out or in; the leader refuses what it must.
+    ///
+    /// - Returns: whether it was proposed.
+    @discardableResult
+    func reconfigure(on server: SimulatedServer, _ other: ServerID, to role: QuorumMember.Role?) -> Bool {
+        guard let peer = server.peer?.configurations, server.peer?.mayPropose == true,
+            peer.lastSeen.version == peer.current.version, let last = server.peer?.history.last,
+            let epoch = server.peer?.epoch, let member = configuration.member(other)
+        else { return false }
+        let zxid = max(last, epoch.newLeaderZxid).next
+        var members = peer.current.members.filter { $0.id != other }
+        if let role {
+            members.append(QuorumMember(id: other, addresses: member.addresses, role: role))
+        }
+        guard members.count(where: { $0.role == .participant }) >= 2,
+            let next = try? QuorumConfiguration(members: members, version: zxid.rawValue),
+            server.peer?.isSynced(quorumOf: next) == true
+        else { return false }
+        cxid += 1
+        var writer = JuteWriter(capacity: 256)
+        Txn(
+            header: TxnHeader(session: SessionID(server.id.rawValue), cxid: cxid, zxid: zxid, time: time),
+            body: .setData(
+                path: Array("/zookeeper/config".utf8),
+                data: Array(next.text.utf8),
+                version: -1,
+                isReconfig: true
+            ),
+            digest: nil
+        ).write(to: &writer)
+        let record = Record(zxid: zxid, payload: writer.copy())
+        checker.propose(record)
+        order(.append(record), server)
+        record.payload.withUnsafeBytes { payload in
+            input(server) {
+                $0.proposed(zxid: zxid, payload: payload, configuration: next, at: self.now, into: &$1)
+            }
+        }
+        return true
     }
 
     func confirm(on server: SimulatedServer) {
