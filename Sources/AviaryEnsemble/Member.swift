@@ -73,12 +73,14 @@ package final class Member {
     /// - Parameters:
     ///   - configuration: the one in force.
     ///   - proposed: a newer one that the log or a file knows of.
+    ///   - acquaintances: who may know of a newer one, should this server be in neither.
     ///   - durable: what recovery found on disk.
     ///   - seed: from the system's randomness, or a test's.
     package init(
         options: MemberOptions,
         configuration: QuorumConfiguration,
         proposed: QuorumConfiguration? = nil,
+        acquaintances: [ServerID] = [],
         durable: DurableState,
         seed: UInt64,
         now: Now
@@ -88,6 +90,7 @@ package final class Member {
             options: options.peer,
             configuration: configuration,
             proposed: proposed,
+            acquaintances: acquaintances,
             durable: durable,
             lastProcessed: durable.lastZxid,
             seed: seed,

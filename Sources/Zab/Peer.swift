@@ -35,11 +35,14 @@ package struct Peer: ~Copyable {
     var announcedRole: UInt64 = 0
     /// Voters without memory that an operator was told of, so as not to say it again and again.
     var explainedLoss: Set<ServerID> = []
+    /// Servers that may know of a newer configuration than this one, which is no member of its own.
+    let acquaintances: [ServerID]
     private(set) var isStarted = false
 
     /// - Parameters:
     ///   - configuration: the committed one.
     ///   - proposed: the newest that a log or a file knows of, if it is newer; without its transaction it is nothing.
+    ///   - acquaintances: whom to ask besides, as long as this server is in no configuration that it knows.
     ///   - durable: what the disk holds; all of the log is in the tree.
     ///   - lastProcessed: the last transaction in the tree; the end of the log, unless the log is empty.
     ///   - seed: for whatever is left to chance.
@@ -47,6 +50,7 @@ package struct Peer: ~Copyable {
         options: PeerOptions,
         configuration: QuorumConfiguration,
         proposed: QuorumConfiguration? = nil,
+        acquaintances: [ServerID] = [],
         durable: DurableState,
         lastProcessed: Zxid,
         seed: UInt64,
@@ -55,6 +59,7 @@ package struct Peer: ~Copyable {
         let last = durable.lastZxid
         invariant(lastProcessed == last, "the tree ends with \(lastProcessed), the log with \(last)")
         state = PeerState(options: options, configuration: configuration, durable: durable, seed: seed)
+        self.acquaintances = acquaintances
         if let proposed, proposed.version > configuration.version, Zxid(proposed.version) <= last {
             state.configurations.proposed = proposed
         }

@@ -62,6 +62,7 @@ CHECKS = [
 OPT_IN = [
     ClientCheck("load", "load.py", ["gcc"], limit=900),
     ClientCheck("ensemble-long", "ensemble_long.py", ["kazoo", "jdk", "jars"], limit=600),
+    ClientCheck("reconfig-long", "reconfig_long.py", ["kazoo"], limit=600),
 ]
 
 
@@ -268,7 +269,7 @@ def main():
     parser.add_argument("--no-build", action="store_true", help="take the release executable as it is")
     parser.add_argument("--sanitize", choices=sorted(sanitize.FOLDERS), help="tests and some checks under a sanitizer")
     parser.add_argument("--kills", type=int, metavar="N", help="how often durability kills the server")
-    parser.add_argument("--minutes", type=float, metavar="N", help="how long ensemble-long goes on")
+    parser.add_argument("--minutes", type=float, metavar="N", help="how long ensemble-long or reconfig-long goes on")
     parser.add_argument("--jobs", type=int, default=2, help="client checks at a time (default 2)")
     arguments = parser.parse_args()
     if arguments.list:
@@ -286,9 +287,9 @@ def main():
             if check.name == "durability":
                 check.limit += 10 * arguments.kills
     if arguments.minutes:
-        more["ensemble-long"] = ["--minutes", str(arguments.minutes)]
         for check in OPT_IN:
-            if check.name == "ensemble-long":
+            if check.name in ("ensemble-long", "reconfig-long"):
+                more[check.name] = ["--minutes", str(arguments.minutes)]
                 check.limit += round(60 * arguments.minutes)
     chosen = [c for c in CHECKS + OPT_IN if c.name in arguments.only] if arguments.only else CHECKS
     if arguments.sanitize:

@@ -26,9 +26,9 @@ extension ServerLoop {
         }
         var members = ensemble.member.configuration.members
         let me = ensemble.configuration.me
-        let file = ensemble.configuration.ownMember
-        // Who is to join, and is no member yet, listens where its own file says.
-        if ensemble.member.configuration.member(me) == nil, let file { members.append(file) }
+        if ensemble.member.configuration.member(me) == nil {
+            ServerLoop.add(ensemble.configuration.members.members, to: &members)
+        }
         if let own = members.first(where: { $0.id == me }) {
             ensemble.links.listen(
                 on: own.learnerAddresses(masterPort: ensemble.configuration.observerMasterPort),
@@ -39,6 +39,24 @@ extension ServerLoop {
         if let storage { ensemble.member.setLogRoom(storage.room, &core, at: now, into: &output) }
         checkFiles(ensemble)
         ensemble.member.start(&core, at: now, into: &output)
+    }
+
+    /// Who is to join, and is no member yet, listens where its own file says, and looks for others where this and where its
+    /// data has them: of those that the data knows none may be left, or not where they were.
+    private static func add(_ others: [QuorumMember], to members: inout [QuorumMember]) {
+        for other in others {
+            guard let index = members.firstIndex(where: { $0.id == other.id }) else {
+                members.append(other)
+                continue
+            }
+            let known = members[index]
+            members[index] = QuorumMember(
+                id: known.id,
+                addresses: known.addresses + other.addresses.filter { !known.addresses.contains($0) },
+                role: known.role,
+                client: known.client
+            )
+        }
     }
 
     private func electionMessage(_ message: UnsafeRawBufferPointer, _ server: ServerID, _ ensemble: EnsembleLink) {

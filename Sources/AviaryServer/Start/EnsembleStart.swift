@@ -59,6 +59,7 @@ extension ServerStart {
                 options: memberOptions(ensemble, loop.limits, store.readingLimits),
                 configuration: known.current,
                 proposed: known.proposed,
+                acquaintances: ensemble.members.voters,
                 durable: DurableState(
                     lastZxid: report.lastZxid,
                     acceptedEpoch: state.accepted,

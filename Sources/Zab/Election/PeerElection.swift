@@ -114,6 +114,11 @@ extension Peer {
         for voter in state.configurations.voters where voter != state.me {
             output.notifications.append((to: voter, notification: notification))
         }
+        // Who is no member may know nobody who still is one, and hears of a newer configuration from those it was told of.
+        guard !state.configurations.isListed(state.me) else { return }
+        for server in acquaintances where server != state.me && !state.configurations.isVoter(server) {
+            output.notifications.append((to: server, notification: notification))
+        }
     }
 
     private mutating func answer(_ server: ServerID, into output: inout ZabOutput) {
