@@ -123,7 +123,7 @@ package struct Peer: ~Copyable {
         if let leading { deadline = min(deadline, leading.pingAt, leading.phaseDeadline) }
         if let learning { deadline = min(deadline, learning.nextDeadline(options: state.options)) }
         if let mastering { deadline = min(deadline, mastering.serving.pingAt) }
-        for link in waiting { deadline = min(deadline, link.heardAt + state.options.initTime) }
+        for link in waiting { deadline = min(deadline, link.heardAt + patienceWithWaiting) }
         return deadline == .max ? nil : deadline
     }
 
@@ -150,6 +150,7 @@ package struct Peer: ~Copyable {
     ) {
         do throws(RoleEnd) {
             try body(&self, &output)
+            closeWaitingInVain(into: &output)
             keepMaster(into: &output)
             announceEpoch(into: &output)
         } catch {

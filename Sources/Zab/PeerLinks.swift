@@ -4,7 +4,8 @@ package import ZooKeeperProtocol
 ///
 /// A link that this side has closed, or that was never reported, is not known: what is still said about it is nothing.
 extension Peer {
-    /// A server connected to our quorum port. It may be faster than our own election, so it is held until that is over.
+    /// A server connected to our quorum port. It may be faster than our own election, or hear before us that a
+    /// reconfiguration lets us lead, so it is held until that is over.
     package mutating func accepted(_ link: LinkID, at now: Now, into output: inout ZabOutput) {
         begin(at: now, output)
         let learner = LearnerLink(id: link, at: time)
@@ -12,7 +13,9 @@ extension Peer {
             leading?.links.append(learner)
         } else if mastering != nil {
             mastering?.serving.links.append(learner)
-        } else if learning == nil, !state.isWithdrawn, waiting.count < Peer.maxWaiting {
+        } else if learning == nil || state.configurations.proposed != nil, !state.isWithdrawn,
+            waiting.count < Peer.maxWaiting
+        {
             waiting.append(learner)
         } else {
             output.links.append(.close(link))

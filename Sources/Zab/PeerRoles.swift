@@ -156,9 +156,26 @@ extension Peer {
     /// More than this many servers do not wait for one leader.
     static var maxWaiting: Int { 256 }
 
+    /// How long a learner may wait for this server to lead. Who elected it with a vote that it has changed since waits in
+    /// vain, and is better off in another round.
+    var patienceWithWaiting: Int64 {
+        let isForSomebodyElse = election.isLooking && election.vote.leader != state.me
+        guard isForSomebodyElse, state.configurations.isVoter(election.vote.leader) else {
+            return state.options.initTime
+        }
+        return state.options.finalizeTime
+    }
+
+    /// The reconfiguration that could have made this server lead is over, and it does not.
+    mutating func closeWaitingInVain(into output: inout ZabOutput) {
+        guard learning != nil, state.configurations.proposed == nil, !waiting.isEmpty else { return }
+        for link in waiting { output.links.append(.close(link.id)) }
+        waiting.removeAll()
+    }
+
     mutating func expireWaiting(into output: inout ZabOutput) {
         guard !waiting.isEmpty else { return }
-        let limit = time - state.options.initTime
+        let limit = time - patienceWithWaiting
         for link in waiting where link.heardAt <= limit { output.links.append(.close(link.id)) }
         waiting.removeAll { $0.heardAt <= limit }
     }

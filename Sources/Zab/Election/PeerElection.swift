@@ -55,7 +55,7 @@ extension Peer {
             vote(notification, from: server, into: &output)
         } else if notification.state == .looking {
             answer(server, into: &output)
-            heardLooking(server, round: notification.electionEpoch, into: &output)
+            heardLooking(server, Ballot(notification, from: server).vote, into: &output)
         }
     }
 
@@ -83,14 +83,18 @@ extension Peer {
         }
     }
 
-    private mutating func heardLooking(_ server: ServerID, round: Int64, into output: inout ZabOutput) {
+    private mutating func heardLooking(_ server: ServerID, _ vote: Vote, into output: inout ZabOutput) {
         guard leading != nil else { return }
-        let ownRound = election.vote.round
+        let own = election.vote
+        // Votes of a round only become better: with this one it does not come back to ours.
+        let isLost =
+            vote.round > own.round
+            || vote.round == own.round && state.configurations.isVoter(vote.leader)
+                && vote.beats(own, weight: state.configurations.weight(of: vote.leader))
         inRole(&output) { peer, _ throws(RoleEnd) in
             try peer.leading?.heard(
                 lookingVoter: server,
-                round: round,
-                electedIn: ownRound,
+                isLost: isLost,
                 state: peer.state
             )
         }

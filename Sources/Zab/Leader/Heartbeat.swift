@@ -38,15 +38,15 @@ extension Leader {
 
     /// A voter looks for a leader, although we are one.
     ///
-    /// - Parameter round: of its election. Before we serve only a later one counts: followers of ours may not have
-    ///   found out yet, and what they sent before we were elected may arrive late.
+    /// - Parameter isLost: it is in a later round than the one that elected us, or votes in that round for who is better.
+    ///   Before we serve nothing else counts: followers of ours may not have found out yet, and what they sent before we
+    ///   were elected may arrive late.
     mutating func heard(
         lookingVoter server: ServerID,
-        round: Int64,
-        electedIn ownRound: Int64,
+        isLost: Bool,
         state: borrowing PeerState
     ) throws(RoleEnd) {
-        guard isEstablished || round > ownRound else { return }
+        guard isEstablished || isLost else { return }
         deserters.insert(server)
         try checkDeserters(state: state)
     }
