@@ -177,6 +177,8 @@ package final class MemberProcess {
         run.network.startProcess(machine.host, listening: [.client, .quorum, .election])
         setLogRoom(worker.space, worker.availableBytes, at: now)
         member.start(&core, at: now, into: &output)
+        // A disk that is full already is looked at again by itself.
+        planWake()
         endTurn()
     }
 

@@ -68,7 +68,7 @@ extension MemberProcess {
         }
     }
 
-    private func planWake() {
+    func planWake() {
         guard !isStorageBusy else { return }
         driver.monotonicMicroseconds = run.now(machine).monotonicMicroseconds
         guard let deadline = worker.deadline(driver), deadline < plannedWake else { return }
