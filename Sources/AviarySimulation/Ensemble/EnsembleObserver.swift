@@ -110,6 +110,10 @@ package final class EnsembleObserver {
         }
         if before.isLeading, !now.isLeading {
             run.counts[before.wasEstablished ? .leadersLostQuorum : .leadersFailed] += 1
+            let last = process.machine.mirror.last
+            if before.wasEstablished, last.rawValue >> 32 == before.epoch, last > committed.last {
+                run.counts[.leadersDeposed] += 1
+            }
         }
     }
 

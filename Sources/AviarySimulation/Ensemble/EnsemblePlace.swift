@@ -52,7 +52,6 @@ package enum EnsemblePlace: String, Sendable, CaseIterable {
     case proposalsBetween = "proposals between NEWLEADER and UPTODATE"
     case learnersDropped = "learners dropped by their leader"
     case revalidationsRefused = "sessions that the leader refused to a learner"
-    case confirmationsFailed = "syncs whose leader could not prove that it led"
     case healed = "ensembles healed"
     case needsHuman = "ensembles with too many members that lost their memory"
 }

@@ -140,4 +140,41 @@ extension MemberProcess {
             }
         }
     }
+
+    // MARK: - Answers
+
+    func credit(of link: LinkID) -> Int {
+        guard let open = links[link] else { return 0 }
+        return run.network.credit(on: open.key, from: open.end)
+    }
+
+    func sendDirectly(_ bytes: [UInt8], on link: LinkID) {
+        guard let open = links[link] else { return }
+        if !bytes.isEmpty { watchStream(bytes, link) }
+        run.network.send(bytes, on: open.key, from: open.end)
+    }
+
+    func markFromDisk(_ link: LinkID) { links[link]?.sent.isFromDisk = true }
+
+    func answer(_ link: LinkID, previous: Zxid, _ batch: LogBatch) {
+        let now = run.now(machine)
+        batch.bytes.withBytes { bytes in
+            let records = batch.records.map { record in
+                HistoryRecord(zxid: record.zxid, payload: UnsafeRawBufferPointer(rebasing: bytes[record.range]))
+            }
+            member.historyRead(link, .records(previous: previous, records), &core, at: now, into: &output)
+        }
+        tellCredit(link, at: now)
+    }
+
+    func answerStreamed(_ link: LinkID, _ zxid: Zxid) {
+        let now = run.now(machine)
+        member.historyRead(link, .snapshotStreamed(zxid), &core, at: now, into: &output)
+        tellCredit(link, at: now)
+    }
+
+    func answerImpossible(_ link: LinkID) {
+        let now = run.now(machine)
+        member.historyRead(link, .impossible, &core, at: now, into: &output)
+    }
 }

@@ -1,4 +1,5 @@
 internal import AviaryCore
+internal import AviaryEnsemble
 package import AviaryStorage
 internal import ZooKeeperProtocol
 
@@ -96,8 +97,6 @@ extension MemberProcess {
         switch (order, run.planted) {
         case (.truncate(let zxid), .truncationDropped):
             driver.report(.truncated(to: zxid, setAside: [], hasSnapshot: true))
-        case (.storeAccepted(let epoch), .epochUsedTwice):
-            driver.report(.acceptedEpochStored(epoch))
         default:
             if case .beginSnapshot(let zxid) = order { machine.incomingSnapshot = zxid }
             if case .truncate(let zxid) = order { machine.cutting = zxid }
@@ -140,5 +139,23 @@ extension MemberProcess {
             tell(report, at: now)
         }
         endTurn()
+    }
+
+    func tell(_ report: StorageReport, at now: Now) {
+        member.storageReported(report, &core, at: now, into: &output)
+    }
+
+    /// As the shell computes it.
+    func setLogRoom(_ space: LogSpace, _ availableBytes: Int64, at now: Now) {
+        let room: LogRoom =
+            switch space {
+            case .ok: .plenty
+            case .exhausted: .exhausted
+            case .low:
+                availableBytes - Int64(unstoredBytes) < Int64((8 << 10) + 80 * core.sessionCount) ? .exhausted : .low
+            }
+        if room != .plenty { run.counts[.fullDisks] += 1 }
+        run.recorder.history.refusesWrites(room != .plenty, machine.id.rawValue, at: now.monotonicMicroseconds)
+        member.setLogRoom(room, &core, at: now, into: &output)
     }
 }

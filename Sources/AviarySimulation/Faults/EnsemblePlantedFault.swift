@@ -10,8 +10,6 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
     case newLeaderAckedEarly
     /// TRUNC is reported done, and nothing is cut.
     case truncationDropped
-    /// acceptedEpoch is not stored: after a crash an epoch can be accepted twice.
-    case epochUsedTwice
     /// The watches that a client brings with it are not armed.
     case watchesForgotten
     /// A leader takes every follower's acknowledgement for granted.
@@ -42,12 +40,11 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
     /// Within how many seeds, from 1 on, it is found: at least twice what it took when this was written.
     package var seeds: UInt64 {
         switch self {
-        case .ackBeforeSync, .epochStoredEarly, .newLeaderAckedEarly, .epochUsedTwice, .watchesForgotten,
-            .commitWithoutQuorum, .quorumAssumed, .sequenceLost:
+        case .ackBeforeSync, .epochStoredEarly, .newLeaderAckedEarly, .watchesForgotten, .commitWithoutQuorum,
+            .quorumAssumed, .sequenceLost:
             20
         case .truncationDropped, .followerExpires, .proposalDamaged, .ephemeralsSurvive, .historyHole: 60
-        // A snapshot that is interrupted; two proposals in one piece; a member that lost its disk and the one vote that
-        // it must not have.
+        // A snapshot that is interrupted; a member that lost its disk, and the one vote that it must not have.
         case .memoryKept, .memoryLossIgnored: 150
         case .syncUnconfirmed, .staleServerWelcomes, .proposalsSwapped: 300
         }
