@@ -46,7 +46,9 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
         case .truncationDropped, .followerExpires, .proposalDamaged, .ephemeralsSurvive, .historyHole: 60
         // A snapshot that is interrupted; a member that lost its disk, and the one vote that it must not have.
         case .memoryKept, .memoryLossIgnored: 150
-        case .syncUnconfirmed, .staleServerWelcomes, .proposalsSwapped: 300
+        case .syncUnconfirmed, .proposalsSwapped: 300
+        // A client that goes from a server which has the last writes to one that has not, at the very moment.
+        case .staleServerWelcomes: 1000
         }
     }
 
@@ -56,9 +58,6 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
         case .syncUnconfirmed:
             // A leader that stands still while others elect another, and goes on before it knows.
             settings.faults = FaultMix(kinds: [.pause, .isolation, .isolation], interval: 400_000, leaderOneIn: 1)
-        case .staleServerWelcomes:
-            // A client that goes from a server which has the last writes to one that has not.
-            settings.faults = FaultMix(kinds: [.slowNetwork, .isolation, .reset, .kill], interval: 150_000)
         default:
             return
         }
