@@ -93,7 +93,7 @@ extension ServerCore {
                     session: revalidation.session,
                     // A question of another learner that came later may be an older one: the client would believe that
                     // its session is over. If it is not, the first write says that the session is another learner's.
-                    isValid: session.map { $0.isCreated && !$0.isClosing } ?? false,
+                    isValid: session.map { $0.isCreated && !$0.isClosing && !$0.isLocal } ?? false,
                     behind: committed
                 )
             )
