@@ -18,6 +18,7 @@ so that each check can be shown to be right against the real server before it ju
 """
 import argparse
 import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -57,8 +58,26 @@ JVM_KEYS = ("znode.", "readonlymode.enabled", "jute.maxbuffer", "snapshot.compre
 sys.path.insert(0, PYTHON_PACKAGES)
 
 
+PORTS = os.path.join(tempfile.gettempdir(), "aviary-test-ports-%d" % os.getuid())
+taken_ports = []
+
+
+def take_port(port):
+    """Whether `port` is this process's now: two checks at a time choose ports long before their servers listen on them. It stays so
+    until the process ends, however it ends."""
+    os.makedirs(PORTS, exist_ok=True)
+    held = open(os.path.join(PORTS, str(port)), "w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        held.close()
+        return False
+    taken_ports.append(held)
+    return True
+
+
 def free_port():
-    """A port nobody listens on, below the range from which the system takes local ports of outgoing connections: a port
+    """A port nobody listens on or is going to, below the range from which the system takes local ports of outgoing connections: a port
     of that range could be taken, or connect to itself, by a client that retries while the server is down."""
     lowest = 32768
     with contextlib.suppress(OSError, ValueError):
@@ -68,9 +87,10 @@ def free_port():
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+        if take_port(port):
+            return port
 
 
 def wait_until(what, condition, seconds=20, every=0.02):
