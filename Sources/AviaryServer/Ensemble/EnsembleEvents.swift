@@ -169,7 +169,12 @@ extension ServerLoop {
                 "what a learner lacks is not in the files in one piece",
                 metadata: ["link": "\(link)", "reason": "\(reason)"]
             )
-            ensemble.open[link]?.stream = nil
+            guard ensemble.open[link]?.stream == nil else {
+                // The learner is in the middle of a snapshot: nothing else that is sent could be told from it.
+                forget(link, ensemble)
+                ensemble.links.close(link)
+                return member.linkClosed(link, &core, at: now, into: &output)
+            }
             member.historyRead(link, .impossible, &core, at: now, into: &output)
         }
     }
