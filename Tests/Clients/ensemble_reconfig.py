@@ -323,7 +323,7 @@ class Three:
             connection = e.leader.super_user()
             connection.request(RECONFIG, wire.string(None if here else member.line) + wire.string("5" if here else None)
                                + wire.string(None) + struct.pack(">q", -1))
-            time.sleep(milliseconds / 1000)
+            time.sleep(milliseconds / 1000)                    # the kill falls into another step of it each time
             running = [m for m in e.members if m.is_running]
             for m in running:
                 m.kill9()
@@ -375,13 +375,13 @@ class Three:
         e, leader = self.ensemble, self.ensemble.leader
         through = next(m for m in e.wanted if m is not leader)
         writer = Writer(e, [m for m in e.wanted if m is not leader]).start()
-        time.sleep(0.3)
+        time.sleep(0.3)                                        # writes are under way before, and go on behind
         _, version = e.reconfig(leaving=str(leader.sid), through=through)
         e.wanted.remove(leader)
         equal(version, e.settled(), "the version")
         expect(e.wait_formed(e.wanted) is not leader, "it leads still")
         self.gone = leader
-        time.sleep(0.3)
+        time.sleep(0.3)                                        # as above
         writer.stop()
         writer.verify(e.compare(e.wanted))
         e.proved()
@@ -478,7 +478,7 @@ class Writer:
         while not self.stopping.is_set():
             with self.lock:
                 connection = self.write(connection)
-            time.sleep(0.002)
+            time.sleep(0.002)                                  # leaves the disk to the servers; nothing depends on it
 
     def write(self, connection):
         """Creates one node; returns the connection to go on with."""
@@ -495,7 +495,7 @@ class Writer:
         except (OSError, struct.error, wire.ServerError):
             if connection:
                 connection.drop()
-            time.sleep(0.05)
+            time.sleep(0.05)                                   # not a busy loop while nobody serves
             return None
         return connection
 
@@ -571,7 +571,7 @@ def flags(check):
         e.start()
         for leaving, joining in (("3", None), (None, e[3].line)):
             e.reconfig(leaving=leaving, joining=joining)
-            time.sleep(0.5)
+            time.sleep(0.5)                                    # files that must not be written would be by now
             e.wait_formed(e.members[:2])
         version = wait_until("the configuration", lambda: {m.configuration()[1] for m in e if m.configuration()[1] > 1 << 32})
         for m in e:

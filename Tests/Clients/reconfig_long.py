@@ -93,7 +93,7 @@ class Storm:
             connection = wire.Connection(port, wait=10).auth("digest", b"super:secret")
             connection.request(RECONFIG, wire.string(asked.get("joining")) + wire.string(asked.get("leaving"))
                                + wire.string(asked.get("members")) + struct.pack(">q", -1))
-            time.sleep(self.random.choice(DELAYS))
+            time.sleep(self.random.choice(DELAYS))             # which step of it the kill falls into
             self.kill()
             connection.socket.settimeout(10)
             error = connection.reply()[1]
@@ -103,7 +103,7 @@ class Storm:
             return None
         finally:
             self.kill()
-            time.sleep(self.random.choice([0, 0.1, 1]))
+            time.sleep(self.random.choice([0, 0.1, 1]))        # how long servers are down comes from the seed as well
 
     def kill(self):
         for member in self.killing:
