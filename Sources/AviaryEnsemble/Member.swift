@@ -193,9 +193,10 @@ package final class Member {
         _ body: (inout Peer, inout ZabOutput) -> Void
     ) {
         pump(&core, at: now, into: &output)
-        body(&peer, &zab)
-        pump(&core, at: now, into: &output)
+        // In front: a role that began in this turn has begun for everybody before it is given up.
         heedRoom(at: now)
+        pump(&core, at: now, into: &output)
+        body(&peer, &zab)
         pump(&core, at: now, into: &output)
         serveReadOnly(&core, at: now, into: &output)
     }

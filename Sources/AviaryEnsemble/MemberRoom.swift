@@ -5,7 +5,8 @@ package import ZooKeeperProtocol
 /// A member whose disk is full leaves the work to others, and says so.
 ///
 /// Not all can: where every disk is full somebody has to lead, so that at least reads go on. Hence a leader hands over
-/// once, to whoever is elected while it keeps still, and leads without writes when it comes to lead again.
+/// once, to whoever is elected while it keeps still, and leads without writes when it comes to lead again. Whose reserve
+/// is used up as well takes part in nothing: it could not even log an epoch.
 extension Member {
     /// What the log can still take.
     package func setLogRoom(_ room: LogRoom, _ core: inout ServerCore, at now: Now, into output: inout Output) {

@@ -113,6 +113,6 @@ extension Peer {
     /// Answers the oldest `.pingAsked` with the sessions that were active since the last.
     package mutating func answerPing(touched: [SessionTouch], at now: Now, into output: inout ZabOutput) {
         begin(at: now, output)
-        learning?.answerPing(touched + (mastering?.takeTouches() ?? []), into: &output)
+        learning?.answerPing(touched + (mastering?.takeTouches(besides: touched.count) ?? []), into: &output)
     }
 }

@@ -344,7 +344,7 @@ def alone(check):
 def errors(check):
     "what is wrong is said, with what to do"
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", free_port(2) + 1))            # the one in front of it stays free
         taken.listen()
         os.makedirs(os.path.join(check.work, "tmp"), exist_ok=True)
         before = os.listdir(os.path.join(check.work, "tmp"))

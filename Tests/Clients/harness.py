@@ -76,21 +76,25 @@ def take_port(port):
     return True
 
 
-def free_port():
+def free_port(count=1):
     """A port nobody listens on or is going to, below the range from which the system takes local ports of outgoing connections: a port
-    of that range could be taken, or connect to itself, by a client that retries while the server is down."""
+    of that range could be taken, or connect to itself, by a client that retries while the server is down. The first of `count`."""
     lowest = 32768
     with contextlib.suppress(OSError, ValueError):
         lowest = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
     while True:
-        port = random.randrange(10000, max(lowest, 12000))
-        with socket.socket() as s:
-            try:
-                s.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        if take_port(port):
+        port = random.randrange(10000, max(lowest, 12000) - count)
+        if all(take_port(port + i) and is_free(port + i) for i in range(count)):
             return port
+
+
+def is_free(port):
+    with socket.socket() as s:
+        try:
+            s.bind(("127.0.0.1", port))
+            return True
+        except OSError:
+            return False
 
 
 def wait_until(what, condition, seconds=20, every=0.02):

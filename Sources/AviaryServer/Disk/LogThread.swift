@@ -5,14 +5,7 @@ internal import AviaryStorage
 /// While the thread waits for the disk, orders gather; it takes them all at once, and transactions that follow each other
 /// share a sync. So the slower the disk, the larger the groups, and no setting is needed for that.
 final class LogThread: Sendable {
-    let shared = Shared()
-
-    /// What both threads touch, under the monitor: hence `@unchecked Sendable`.
-    final class Shared: @unchecked Sendable {
-        let monitor = Monitor()
-        var waiting: [StorageOrder] = []
-        var isStopping = false
-    }
+    private let queue = OrderQueue<StorageOrder>()
 
     /// Starts the thread, which owns `worker` until it ends.
     ///
@@ -25,40 +18,25 @@ final class LogThread: Sendable {
         report: @escaping @Sendable (StorageReport?) -> Void,
         failed: @escaping @Sendable (StorageError) -> Void
     ) -> Bool {
-        let runner = LogRunner(worker: worker, queue: shared, report: report, failed: failed)
+        let runner = LogRunner(worker: worker, queue: queue, report: report, failed: failed)
         return DiskThread.start("aviary-log") { runner.run() }
     }
 
     /// Hands an order over. Only on the loop.
-    func submit(_ order: StorageOrder) {
-        shared.monitor.locked {
-            shared.waiting.append(order)
-            shared.monitor.signal()
-        }
-    }
+    func submit(_ order: StorageOrder) { queue.submit(order) }
 
     /// Hands orders over, in this order. Only on the loop.
-    func submit(_ orders: [StorageOrder]) {
-        shared.monitor.locked {
-            shared.waiting += orders
-            shared.monitor.signal()
-        }
-    }
+    func submit(_ orders: [StorageOrder]) { queue.submit(orders) }
 
     /// Lets the thread finish what it has and end.
-    func stop() {
-        shared.monitor.locked {
-            shared.isStopping = true
-            shared.monitor.signal()
-        }
-    }
+    func stop() { queue.stop() }
 }
 
 /// The log thread itself: the only one that touches `worker`, hence `@unchecked Sendable`.
 private final class LogRunner<D: Disk, Gzip: StreamCodec>: @unchecked Sendable {
     @exclusivity(unchecked) private var worker: StorageWorker<D, Gzip>
     @exclusivity(unchecked) private var driver: Driver
-    private let queue: LogThread.Shared
+    private let queue: OrderQueue<StorageOrder>
     private let failed: @Sendable (StorageError) -> Void
 
     private struct Driver: StorageDriver {
@@ -71,7 +49,7 @@ private final class LogRunner<D: Disk, Gzip: StreamCodec>: @unchecked Sendable {
 
     init(
         worker: consuming StorageWorker<D, Gzip>,
-        queue: LogThread.Shared,
+        queue: OrderQueue<StorageOrder>,
         report: @escaping @Sendable (StorageReport?) -> Void,
         failed: @escaping @Sendable (StorageError) -> Void
     ) {
@@ -84,13 +62,12 @@ private final class LogRunner<D: Disk, Gzip: StreamCodec>: @unchecked Sendable {
     func run() {
         do throws(StorageError) {
             var taken: [StorageOrder] = []
-            while let wakeUp = next(into: &taken) {
-                switch wakeUp {
-                case .orders:
+            while queue.take(into: &taken, until: worker.deadline(driver), finishes: true) {
+                if taken.isEmpty {
+                    try worker.wake(&driver)
+                } else {
                     for order in taken { try worker.perform(order, &driver) }
                     try worker.endGroup(&driver)
-                case .deadline:
-                    try worker.wake(&driver)
                 }
                 taken.removeAll(keepingCapacity: true)
             }
@@ -105,25 +82,5 @@ private final class LogRunner<D: Disk, Gzip: StreamCodec>: @unchecked Sendable {
             driver.report(.warning(.closeFailed(error)))
         }
         driver.send(nil)
-    }
-
-    private enum WakeUp { case orders, deadline }
-
-    /// Sleeps until there is something to do; nil when the thread is to end and everything is taken.
-    private func next(into taken: inout [StorageOrder]) -> WakeUp? {
-        let deadline = worker.deadline(driver)
-        return queue.monitor.locked {
-            while queue.waiting.isEmpty {
-                if queue.isStopping { return nil }
-                guard let deadline else {
-                    queue.monitor.wait()
-                    continue
-                }
-                guard driver.monotonicMicroseconds < deadline else { return .deadline }
-                queue.monitor.wait(until: deadline)
-            }
-            swap(&taken, &queue.waiting)
-            return .orders
-        }
     }
 }

@@ -48,14 +48,7 @@ final class SnapshotThread: Sendable {
     /// So many bytes may wait for the disk before the loop stops encoding.
     static let maximumWaitingBytes = 4 << 20
 
-    private let shared = Shared()
-
-    /// What both threads touch, under the monitor: hence `@unchecked Sendable`.
-    private final class Shared: @unchecked Sendable {
-        let monitor = Monitor()
-        var orders: [SnapshotOrder] = []
-        var isStopping = false
-    }
+    private let queue = OrderQueue<SnapshotOrder>()
 
     /// Starts the thread, which owns `files` until it ends.
     ///
@@ -71,7 +64,7 @@ final class SnapshotThread: Sendable {
     ) -> Bool {
         let worker = SnapshotWorker(
             files: files,
-            shared: shared,
+            queue: queue,
             purgeMicroseconds: purgeInterval?.microseconds,
             purgesAtOnce: purgesAtOnce,
             report: report
@@ -79,25 +72,15 @@ final class SnapshotThread: Sendable {
         return DiskThread.start("aviary-snapshot") { worker.run() }
     }
 
-    func submit(_ order: SnapshotOrder) {
-        shared.monitor.locked {
-            shared.orders.append(order)
-            shared.monitor.signal()
-        }
-    }
+    func submit(_ order: SnapshotOrder) { queue.submit(order) }
 
     /// Lets the thread end; a snapshot under way is given up.
-    func stop() {
-        shared.monitor.locked {
-            shared.isStopping = true
-            shared.monitor.signal()
-        }
-    }
+    func stop() { queue.stop() }
 
     /// The thread itself: the only one that touches `files`, hence `@unchecked Sendable`.
     private final class SnapshotWorker<Files: SnapshotFiles & ~Copyable>: @unchecked Sendable {
         private var files: Files
-        private let shared: Shared
+        private let queue: OrderQueue<SnapshotOrder>
         private let purgeMicroseconds: Int64?
         private let purgesAtOnce: Bool
         private let report: @Sendable (SnapshotReport) -> Void
@@ -107,13 +90,13 @@ final class SnapshotThread: Sendable {
 
         init(
             files: consuming Files,
-            shared: Shared,
+            queue: OrderQueue<SnapshotOrder>,
             purgeMicroseconds: Int64?,
             purgesAtOnce: Bool,
             report: @escaping @Sendable (SnapshotReport) -> Void
         ) {
             self.files = files
-            self.shared = shared
+            self.queue = queue
             self.purgeMicroseconds = purgeMicroseconds
             self.purgesAtOnce = purgesAtOnce
             self.report = report
@@ -121,30 +104,14 @@ final class SnapshotThread: Sendable {
 
         func run() {
             if purgesAtOnce { purge() }
-            while let orders = next() {
+            var orders: [SnapshotOrder] = []
+            while queue.take(into: &orders, until: isWriting ? nil : nextPurge, finishes: false) {
                 for order in orders { carryOut(order) }
+                orders.removeAll(keepingCapacity: true)
                 if let nextPurge, !isWriting, SystemClock.monotonicMicroseconds() >= nextPurge { purge() }
             }
             if isWriting { files.abandon() }
             report(.ended)
-        }
-
-        /// Sleeps until there is something to do; nil when the thread is to end.
-        private func next() -> [SnapshotOrder]? {
-            let deadline = isWriting ? nil : nextPurge
-            return shared.monitor.locked {
-                while shared.orders.isEmpty, !shared.isStopping {
-                    guard let deadline else {
-                        shared.monitor.wait()
-                        continue
-                    }
-                    guard SystemClock.monotonicMicroseconds() < deadline else { break }
-                    shared.monitor.wait(until: deadline)
-                }
-                guard !shared.isStopping else { return nil }
-                defer { shared.orders.removeAll() }
-                return shared.orders
-            }
         }
 
         private func carryOut(_ order: SnapshotOrder) {
@@ -180,7 +147,7 @@ final class SnapshotThread: Sendable {
 
         private func purge() {
             // Checking snapshots takes seconds: whoever wants to write one, or to stop, does not wait for that.
-            files.purge { shared.monitor.locked { shared.orders.isEmpty && !shared.isStopping } }
+            files.purge { queue.isIdle }
             nextPurge = purgeMicroseconds.map { SystemClock.monotonicMicroseconds() + $0 }
         }
     }

@@ -18,60 +18,35 @@ enum ConfigurationOrder: Sendable {
 /// Nothing waits for it: what a reconfiguration decides is in the transactions, and a file that cannot be written is worth
 /// a warning.
 final class ConfigurationThread: Sendable {
-    private let shared = Shared()
-
-    /// What both threads touch, under the monitor: hence `@unchecked Sendable`.
-    private final class Shared: @unchecked Sendable {
-        let monitor = Monitor()
-        var orders: [ConfigurationOrder] = []
-        var isStopping = false
-    }
+    private let queue = OrderQueue<ConfigurationOrder>()
 
     /// - Returns: whether the system had a thread to give.
     func start(_ files: DynamicFiles, logger: Logger) -> Bool {
-        let writer = Writer(files: files, logger: logger, shared: shared)
+        let writer = Writer(files: files, logger: logger, queue: queue)
         return DiskThread.start("aviary-config") { writer.run() }
     }
 
-    func submit(_ order: ConfigurationOrder) {
-        shared.monitor.locked {
-            shared.orders.append(order)
-            shared.monitor.signal()
-        }
-    }
+    func submit(_ order: ConfigurationOrder) { queue.submit(order) }
 
     /// Lets the thread end, behind what was submitted.
-    func stop() {
-        shared.monitor.locked {
-            shared.isStopping = true
-            shared.monitor.signal()
-        }
-    }
+    func stop() { queue.stop() }
 
     private final class Writer: Sendable {
         private let files: DynamicFiles
         private let logger: Logger
-        private let shared: Shared
+        private let queue: OrderQueue<ConfigurationOrder>
 
-        init(files: DynamicFiles, logger: Logger, shared: Shared) {
+        init(files: DynamicFiles, logger: Logger, queue: OrderQueue<ConfigurationOrder>) {
             self.files = files
             self.logger = logger
-            self.shared = shared
+            self.queue = queue
         }
 
         func run() {
-            while let orders = next() {
+            var orders: [ConfigurationOrder] = []
+            while queue.take(into: &orders, finishes: true) {
                 for order in orders { carryOut(order) }
-            }
-        }
-
-        /// Sleeps until there is something to do; nil when there is nothing any more and the thread is to end.
-        private func next() -> [ConfigurationOrder]? {
-            shared.monitor.locked {
-                while shared.orders.isEmpty, !shared.isStopping { shared.monitor.wait() }
-                guard !shared.orders.isEmpty else { return nil }
-                defer { shared.orders.removeAll() }
-                return shared.orders
+                orders.removeAll(keepingCapacity: true)
             }
         }
 

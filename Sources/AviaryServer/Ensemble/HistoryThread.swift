@@ -30,14 +30,7 @@ enum HistoryReport: Sendable {
 /// A thread of its own, because looking for a snapshot that is whole takes the disk for seconds, and neither transactions
 /// nor this server's own snapshots wait for that.
 final class HistoryThread: Sendable {
-    private let shared = Shared()
-
-    /// What both threads touch, under the monitor: hence `@unchecked Sendable`.
-    private final class Shared: @unchecked Sendable {
-        let monitor = Monitor()
-        var orders: [HistoryOrder] = []
-        var isStopping = false
-    }
+    private let queue = OrderQueue<HistoryOrder>()
 
     /// Starts the thread, which owns `source` until it ends.
     ///
@@ -50,30 +43,20 @@ final class HistoryThread: Sendable {
         snapshotSizeFactor: Double,
         report: @escaping @Sendable (HistoryReport) -> Void
     ) -> Bool {
-        let reader = Reader(source: source, snapshotSizeFactor: snapshotSizeFactor, shared: shared, report: report)
+        let reader = Reader(source: source, snapshotSizeFactor: snapshotSizeFactor, queue: queue, report: report)
         return DiskThread.start("aviary-history") { reader.run() }
     }
 
-    func submit(_ order: HistoryOrder) {
-        shared.monitor.locked {
-            shared.orders.append(order)
-            shared.monitor.signal()
-        }
-    }
+    func submit(_ order: HistoryOrder) { queue.submit(order) }
 
     /// Lets the thread end, whatever is still wanted.
-    func stop() {
-        shared.monitor.locked {
-            shared.isStopping = true
-            shared.monitor.signal()
-        }
-    }
+    func stop() { queue.stop() }
 
     /// The thread itself: the only one that touches what it reads from, hence `@unchecked Sendable`.
     private final class Reader<D: Disk, Gzip: StreamCodec>: @unchecked Sendable {
         private var source: HistorySource<D, Gzip>
         private let snapshotSizeFactor: Double
-        private let shared: Shared
+        private let queue: OrderQueue<HistoryOrder>
         private let report: @Sendable (HistoryReport) -> Void
         /// Where each learner's reading goes on.
         private var logs: [LinkID: OpenLog] = [:]
@@ -100,28 +83,20 @@ final class HistoryThread: Sendable {
         init(
             source: HistorySource<D, Gzip>,
             snapshotSizeFactor: Double,
-            shared: Shared,
+            queue: OrderQueue<HistoryOrder>,
             report: @escaping @Sendable (HistoryReport) -> Void
         ) {
             self.source = source
             self.snapshotSizeFactor = snapshotSizeFactor
-            self.shared = shared
+            self.queue = queue
             self.report = report
         }
 
         func run() {
-            while let orders = next() {
+            var orders: [HistoryOrder] = []
+            while queue.take(into: &orders, finishes: false) {
                 for order in orders { carryOut(order) }
-            }
-        }
-
-        /// Sleeps until there is something to do; nil when the thread is to end.
-        private func next() -> [HistoryOrder]? {
-            shared.monitor.locked {
-                while shared.orders.isEmpty, !shared.isStopping { shared.monitor.wait() }
-                guard !shared.isStopping else { return nil }
-                defer { shared.orders.removeAll() }
-                return shared.orders
+                orders.removeAll(keepingCapacity: true)
             }
         }
 

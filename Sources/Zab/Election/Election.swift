@@ -47,6 +47,9 @@ struct Election: Sendable {
     /// When a quorum of equal votes stops to wait for a better one.
     private var finalizeAt: Int64?
 
+    /// No election comes so far; a message that says it does must not make everybody count on from there.
+    static let roundLimit = Int64.max / 2
+
     // MARK: Beginning
 
     /// Starts a round.

@@ -41,7 +41,7 @@ extension Peer {
         into output: inout ZabOutput
     ) {
         begin(at: now, output)
-        guard server != state.me else { return }
+        guard server != state.me, notification.electionEpoch < Election.roundLimit else { return }
         noteLooker(server, isLooking: notification.state == .looking)
         adoptConfiguration(of: notification, into: &output)
         guard state.configurations.isVoter(server) else {
@@ -78,8 +78,11 @@ extension Peer {
             if election.hasVote { answer(server, into: &output) }
         case .none:
             // Who has no vote says nothing by itself: each of two such would answer the other for ever.
-            guard election.hasVote, ballot.state == .looking, ballot.vote.round < election.round else { return }
-            answer(server, into: &output)
+            guard election.hasVote, ballot.state == .looking else { return }
+            // Who has no candidate has not heard of ours, and would wait for us to repeat it.
+            let lacksCandidate = !state.configurations.isVoter(ballot.vote.leader)
+            let isNews = lacksCandidate && state.configurations.isVoter(election.vote.leader)
+            if isNews || ballot.vote.round < election.round { answer(server, into: &output) }
         }
     }
 

@@ -72,22 +72,22 @@ struct ObserverMaster: Sendable {
         )
     }
 
-    /// A session that is told twice is told with what was heard last.
     private mutating func note(_ touched: [SessionTouch]) {
-        for touch in touched {
-            if touches.count >= ObserverMaster.maxTouches { break }
-            touches.append(touch)
-        }
+        touches += touched.prefix(ObserverMaster.maxTouches - touches.count)
     }
 
-    /// Sessions that are heard of between two PINGs of the leader; those beyond are told with the next.
+    /// Sessions that wait to be told; of those beyond the leader hears when their clients speak again.
     private static let maxTouches = 200_000
 
-    mutating func takeTouches() -> [SessionTouch] {
-        let taken = touches
-        touches = []
+    /// What the leader hears of with one PING, which also has `count` of this server's own; the rest waits for the next.
+    mutating func takeTouches(besides count: Int) -> [SessionTouch] {
+        let taken = Array(touches.prefix(max(ObserverMaster.maxTouchesAtOnce - count, 0)))
+        touches.removeFirst(taken.count)
         return taken
     }
+
+    /// Twelve bytes each, in a buffer that every server must accept.
+    private static let maxTouchesAtOnce = 80_000
 
     // MARK: Questions and answers
 
