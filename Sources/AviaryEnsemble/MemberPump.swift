@@ -43,8 +43,10 @@ extension Member {
         for token in output.confirmations { peer.confirm(token: token, at: now, into: &zab) }
         for answer in output.learnerAnswers {
             switch answer {
-            case .sync(let learner, let zxid):
-                peer.answerSync(on: LinkID(learner.rawValue), behind: zxid, at: now, into: &zab)
+            case .syncTaken(let learner, let zxid):
+                peer.expectSync(on: LinkID(learner.rawValue), behind: zxid, at: now, into: &zab)
+            case .syncDone(let learner):
+                peer.answerSync(on: LinkID(learner.rawValue), at: now, into: &zab)
             case .revalidated(let learner, let session, let isValid, _):
                 peer.answerRevalidation(
                     on: LinkID(learner.rawValue),

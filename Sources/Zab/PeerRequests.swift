@@ -37,15 +37,21 @@ extension Peer {
         leading?.confirm(token, state: state, into: &output)
     }
 
-    /// SYNC: answers the oldest sync of a learner, behind every commit up to `zxid`.
-    package mutating func answerSync(
+    /// A learner has asked for a sync: SYNC will go out behind the commit of `zxid`, and later commits behind SYNC.
+    package mutating func expectSync(
         on link: LinkID,
         behind zxid: Zxid,
         at now: Now,
         into output: inout ZabOutput
     ) {
         begin(at: now, output)
-        leading?.answer(.sync, zxid: .zero, data: nil, behind: zxid, on: link, state: state, into: &output)
+        leading?.expectSync(behind: zxid, on: link, state: state, into: &output)
+    }
+
+    /// SYNC: answers the oldest sync that is expected on a link.
+    package mutating func answerSync(on link: LinkID, at now: Now, into output: inout ZabOutput) {
+        begin(at: now, output)
+        leading?.answerSync(on: link, state: state, at: time, into: &output)
     }
 
     /// REVALIDATE: tells a learner whether a session lives, behind every commit so far: the session's creation may be

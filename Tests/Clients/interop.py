@@ -183,7 +183,7 @@ class Leading:
         self.ensemble, self.ours = self.mixed.ensemble, self.mixed.ours
 
     def run(self):
-        self.ensemble.run_cases(self.check, [self.lead, self.teach, self.fail_over], lambda: self.mixed.start(self.ours))
+        self.ensemble.run_cases(self.check, [self.lead, self.teach, self.answer_in_order, self.fail_over], lambda: self.mixed.start(self.ours))
         self.ensemble.discard()
 
     def lead(self):
@@ -210,6 +210,24 @@ class Leading:
             self.ensemble.compare(strict=True)
             equal("0", follower.mntr().get("digest_mismatches_count"))
         self.mixed.write_through_each("taught")
+
+    def answer_in_order(self):
+        "syncs and writes of many clients of Apache's servers: each is answered"
+        self.lead_by_ours()
+        for member in self.mixed.others:
+            clients = [member.connect() for _ in range(8)]
+            clients[0].create("/ordered-%d" % member.sid, b"")
+            for _ in range(50):
+                for number, client in enumerate(clients):
+                    for _ in range(4):
+                        client.request(wire.SYNC, wire.string("/"))
+                        client.request(wire.SET_DATA, wire.string("/ordered-%d" % member.sid) + wire.buffer(b"%d" % number)
+                                       + b"\xff\xff\xff\xff")
+                for client in clients:
+                    for _ in range(8):
+                        client.reply()
+            for client in clients:
+                client.close()
 
     def fail_over(self):
         "clients work while leadership goes from ours to Apache and back"

@@ -58,7 +58,8 @@ struct ObserverMasterTests {
         ensemble.run(seconds: 1) { calls.count { $0.0 == leader.id && $0.1.contains("revalidate") } > 0 }
         let follower = try #require(ensemble.servers.first { $0.peer?.mastering?.serving.links.isEmpty == false })
         let link = try #require(leader.peer?.leading?.links.first { $0.server == follower.id }?.id)
-        ensemble.input(leader) { $0.answerSync(on: link, behind: .zero, at: ensemble.now, into: &$1) }
+        ensemble.input(leader) { $0.expectSync(on: link, behind: .zero, at: ensemble.now, into: &$1) }
+        ensemble.input(leader) { $0.answerSync(on: link, at: ensemble.now, into: &$1) }
         ensemble.input(leader) {
             $0.answerRevalidation(on: link, session: SessionID(77), isValid: true, at: ensemble.now, into: &$1)
         }

@@ -23,7 +23,10 @@ extension ServerCore {
         guard role == .leader else { return }
         hear(of: id, from: learner, at: now)
         let known = Operation(rawValue: operation)
-        if known == .sync { return oweSync(to: learner, into: &output) }
+        if known == .sync {
+            guard postponed.isEmpty else { return postpone(.sync, of: id, from: learner, into: &output) }
+            return oweSync(to: learner, into: &output)
+        }
         guard let operation = known, operation.isWrite || operation == .check else {
             return output.note(
                 .warning,

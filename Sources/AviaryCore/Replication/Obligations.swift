@@ -72,6 +72,7 @@ extension ServerCore {
         obligations.syncs.append(
             Obligations.Sync(creditor: .learner(learner), zxid: lastPreparedZxid, token: token)
         )
+        output.learnerAnswers.append(.syncTaken(learner, behind: lastPreparedZxid))
     }
 
     /// A sync of a client of this leader.
@@ -102,7 +103,7 @@ extension ServerCore {
         while let sync = obligations.syncs.popFirst(where: { $0.token <= confirmed && $0.zxid <= committed }) {
             switch sync.creditor {
             case .learner(let learner):
-                output.learnerAnswers.append(.sync(learner, behind: committed))
+                output.learnerAnswers.append(.syncDone(learner))
             case .client(let id):
                 if let connection = connections[id] { syncIsDone(connection, at: now, into: &output) }
             }

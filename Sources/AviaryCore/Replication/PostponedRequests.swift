@@ -13,6 +13,8 @@ struct PostponedRequests: ~Copyable {
             case end(cxid: Int32)
             /// Its client is elsewhere now. Not told before what it asked for is refused.
             case revalidation(timeoutMilliseconds: Int32)
+            /// Takes no room, but learners expect answers in the order of their questions.
+            case sync
         }
 
         var learner: LearnerID
@@ -92,6 +94,8 @@ extension ServerCore {
                     at: now,
                     into: &output
                 )
+            case .sync:
+                oweSync(to: request.learner, into: &output)
             }
         }
     }

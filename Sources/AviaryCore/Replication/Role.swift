@@ -59,11 +59,14 @@ package enum Forward: Equatable, Sendable {
     case revalidate(session: SessionID, timeoutMilliseconds: Int32)
 }
 
-/// What the leader owes a learner. It must not reach it before the COMMIT (or INFORM) of `behind` and all before that,
-/// which are committed.
+/// What the leader owes a learner. It must not reach it before the COMMIT (or INFORM) of `behind` and all before that.
 package enum LearnerAnswer: Equatable, Sendable {
-    /// SYNC: the learner's oldest sync is done.
-    case sync(LearnerID, behind: Zxid)
+    /// A sync of the learner's will be done. What is behind `behind` was asked for later: no COMMIT of it may reach the
+    /// learner before SYNC does. Apache's learners take what they are told for the oldest request that they wait with,
+    /// or for somebody else's: one answer out of its turn, and none of their clients is answered any more.
+    case syncTaken(LearnerID, behind: Zxid)
+    /// SYNC: the oldest sync of the learner's is done.
+    case syncDone(LearnerID)
     /// REVALIDATE.
     case revalidated(LearnerID, session: SessionID, isValid: Bool, behind: Zxid)
 }

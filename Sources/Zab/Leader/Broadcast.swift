@@ -132,12 +132,14 @@ extension Leader {
         }
         let committedEnd = state.history.position(after: historyForLearners) ?? state.history.end
         while links[index].credit > 0 || links[index].owesCommit {
+            flushDeferred(index, into: &output)
+            let commitsEnd = min(committedEnd, links[index].commitsHeldFrom)
             if links[index].phase == .synchronizing, isHistorySent(index, state: state) {
                 sendNewLeader(index, state: state, at: time, into: &output)
-            } else if links[index].nextCommit < min(links[index].nextProposal, committedEnd) {
+            } else if links[index].nextCommit < min(links[index].nextProposal, commitsEnd) {
                 sendCommit(index, state: state, into: &output)
             } else if links[index].isObserver, links[index].phase != .synchronizing {
-                guard links[index].nextProposal < committedEnd else { break }
+                guard links[index].nextProposal < commitsEnd else { break }
                 sendInform(index, state: state, into: &output)
             } else {
                 // What a master has and its leader has not committed may yet be taken back.
@@ -237,24 +239,71 @@ extension Leader {
         state: borrowing PeerState,
         into output: inout ZabOutput
     ) {
-        guard let index = index(of: link), links[index].phase == .serving else { return }
-        guard links[index].deferred.count < LearnerLink.maxDeferred else {
-            return drop(link, "\(LearnerLink.maxDeferred) answers wait for it to read", into: &output)
-        }
         let position = state.history.position(after: behind) ?? 0
-        links[index].deferred.append(LearnerLink.Deferred(position: position, type: type, zxid: zxid, data: data))
+        let answer = LearnerLink.Deferred(position: position, type: type, zxid: zxid, data: data)
+        guard let index = postpone(answer, on: link, into: &output) else { return }
         flushDeferred(index, into: &output)
     }
 
-    private mutating func flushDeferred(_ index: Int, into output: inout ZabOutput) {
-        let ready = links[index].deferred.prefix { $0.position <= links[index].nextCommit }
-        guard !ready.isEmpty else { return }
-        let id = links[index].id
-        for answer in ready {
-            links[index].credit -= answer.send(on: id, into: &output)
-        }
-        links[index].deferred.removeFirst(ready.count)
+    /// SYNC is to follow the commit of `zxid`, and to precede all behind that.
+    mutating func expectSync(
+        behind zxid: Zxid,
+        on link: LinkID,
+        state: borrowing PeerState,
+        into output: inout ZabOutput
+    ) {
+        let position = state.history.position(after: zxid) ?? 0
+        let sync = LearnerLink.Deferred(position: position, type: .sync, zxid: .zero, isExpected: true)
+        postpone(sync, on: link, into: &output)
     }
+
+    /// The oldest SYNC that is expected is due.
+    mutating func answerSync(
+        on link: LinkID,
+        state: borrowing PeerState,
+        at time: Int64,
+        into output: inout ZabOutput
+    ) {
+        guard let index = index(of: link), let sync = links[index].deferred.firstIndex(where: \.isExpected) else {
+            return
+        }
+        links[index].deferred[sync].isExpected = false
+        pump(link, state: state, at: time, into: &output)
+    }
+
+    /// - Returns: the index of the link, if the learner is served.
+    @discardableResult
+    private mutating func postpone(
+        _ answer: LearnerLink.Deferred,
+        on link: LinkID,
+        into output: inout ZabOutput
+    ) -> Int? {
+        guard let index = index(of: link), links[index].phase == .serving else { return nil }
+        guard links[index].deferred.count < LearnerLink.maxDeferred else {
+            drop(link, "\(LearnerLink.maxDeferred) answers wait for it to read", into: &output)
+            return nil
+        }
+        links[index].deferred.append(answer)
+        return index
+    }
+
+    private mutating func flushDeferred(_ index: Int, into output: inout ZabOutput) {
+        guard links[index].deferred.contains(where: { links[index].isDue($0) }) else { return }
+        let id = links[index].id
+        var kept: [LearnerLink.Deferred] = []
+        for answer in links[index].deferred {
+            if links[index].isDue(answer) {
+                links[index].credit -= answer.send(on: id, into: &output)
+            } else {
+                kept.append(answer)
+            }
+        }
+        links[index].deferred = kept
+    }
+}
+
+extension LearnerLink {
+    fileprivate func isDue(_ answer: Deferred) -> Bool { !answer.isExpected && answer.position <= nextCommit }
 }
 
 extension LearnerLink.Deferred {

@@ -66,7 +66,12 @@ struct LearnerLink: Sendable {
         var type: QuorumPacketType
         var zxid: Zxid
         var data: [UInt8]?
+        /// A SYNC that is not due yet: no commit from this position on may overtake it.
+        var isExpected = false
     }
+
+    /// Where commits wait for a SYNC.
+    var commitsHeldFrom: Int { deferred.first { $0.isExpected }?.position ?? .max }
 
     // MARK: What it has answered
 

@@ -210,7 +210,9 @@ final class ModelSubject {
 
     private func toLearner(_ answer: LearnerAnswer) {
         switch answer {
-        case .sync(let learner, _):
+        case .syncTaken:
+            break
+        case .syncDone(let learner):
             let member = members[Int(learner.rawValue)]
             member.core.synced(at: now, into: &member.output)
         case .revalidated(let learner, let session, let isValid, _):

@@ -40,6 +40,7 @@ final class Ensemble {
     /// Made by the leader and not committed.
     private(set) var proposals: [(zxid: Zxid, payload: [UInt8])] = []
     private var confirmations: [UInt64] = []
+    private var syncs: [LearnerID: [Zxid]] = [:]
     /// Everything that was committed, in order.
     private(set) var committed: [(zxid: Zxid, payload: [UInt8])] = []
     /// Why the leader would step down.
@@ -159,7 +160,10 @@ final class Ensemble {
         confirmations += member.output.confirmations
         for answer in member.output.learnerAnswers {
             switch answer {
-            case .sync(let learner, let behind):
+            case .syncTaken(let learner, let behind):
+                syncs[learner, default: []].append(behind)
+            case .syncDone(let learner):
+                let behind = syncs[learner]?.removeFirst() ?? Zxid(.max)
                 #expect(behind <= max(committed.last?.zxid ?? .zero, Epoch(epoch).newLeaderZxid))
                 toLearner[Int(learner.rawValue)].append(.sync)
             case .revalidated(let learner, let session, let isValid, let behind):
