@@ -79,6 +79,7 @@ let package = Package(
             name: "aviary-sim",
             dependencies: [
                 "AviarySimulation",
+                "ZooKeeperProtocol",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings

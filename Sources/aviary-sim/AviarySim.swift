@@ -18,8 +18,9 @@ struct AviarySim: AsyncParsableCommand {
               aviary-sim crash --first 4711 --seeds 1    one seed again
               aviary-sim crash --fault replyBeforeSync   does the simulation notice this mistake?
               aviary-sim faults                          is each planted mistake found soon enough?
+              aviary-sim observers --count 1000          what do so many observers cost?
             """,
-        subcommands: [Ensemble.self, Crash.self, Faults.self],
+        subcommands: [Ensemble.self, Crash.self, Faults.self, Observers.self],
         defaultSubcommand: Ensemble.self
     )
 }

@@ -14,7 +14,7 @@ extension EnsembleRun {
         relieveAll()
         var spare = random.oneIn(2) ? random.below(settings.spare + 1) : 0
         for machine in machines where machine.process == nil {
-            let isVoter = settings.voters.contains(machine.id.rawValue)
+            let isVoter = isVoter(machine.id)
             if isVoter, spare > 0, !machine.isDamaged {
                 spare -= 1
                 machine.staysDown = true
@@ -70,7 +70,7 @@ extension EnsembleRun {
             guard let process = machine.process else { return !machine.staysDown && !machine.isDamaged }
             return process.member.remembersAll
         }
-        return !isQuorum(able.map(\.id).filter { settings.voters.contains($0.rawValue) })
+        return !isQuorum(able.map(\.id).filter { isVoter($0) })
     }
 
     func demand(_ what: String, _ isDone: () -> Bool) throws(Violation) {

@@ -47,6 +47,8 @@ package final class EnsembleRun {
     let configuration: QuorumConfiguration
     /// Faults happen.
     var isFaulty = true
+    /// What servers send each other, while somebody wants to know.
+    var traffic: Traffic?
     private var plannedClients: [Int: Int64] = [:]
 
     package init(seed: UInt64, planted: EnsemblePlantedFault? = nil, settings given: EnsembleSettings? = nil)
@@ -87,15 +89,18 @@ package final class EnsembleRun {
         }
     }
 
+    /// Hosts of servers have the servers' numbers.
+    private static let firstClientHost = 100_000
+
     private func addClient(_ number: Int, _ random: inout SeededGenerator) {
-        let host = Host(100 + number)
+        let host = Host(EnsembleRun.firstClientHost + number)
         network.add(host)
         network.startProcess(host, listening: [])
         clients.append(
             EnsembleClient(
                 number: number,
                 host: host,
-                servers: machines.map(\.host),
+                servers: machines.filter { !settings.clientsUseVoters || isVoter($0.id) }.map(\.host),
                 network: network,
                 recorder: recorder,
                 settings: settings.client,
@@ -151,6 +156,7 @@ package final class EnsembleRun {
         peer.recentBytes = settings.recentBytes
         peer.maxNotificationMilliseconds = settings.maxNotificationMilliseconds
         peer.forceSnapshotSync = settings.forceSnapshotSync
+        peer.hasObserverMasters = settings.hasObserverMasters
         return MemberOptions(peer: peer, limits: recoveryOptions.limits, maximumUnstoredBytes: 32 << 10)
     }
 
@@ -211,6 +217,7 @@ package final class EnsembleRun {
         return clients.contains { $0.session == session && $0.attachedServer == host && $0.isAttached }
     }
 
+    func isVoter(_ server: ServerID) -> Bool { settings.voters.contains(server.rawValue) }
     func isQuorum(_ servers: [ServerID]) -> Bool { configuration.isQuorum(Set(servers)) }
 
     // MARK: - The run
@@ -247,14 +254,14 @@ package final class EnsembleRun {
     }
 
     /// Where so much happens something goes round in circles.
-    private static let maximumEvents = 2_000_000
+    private var maximumEvents: Int { 2_000_000 * max(1, settings.servers.count / 7) }
 
     /// Lets everything happen up to a time.
     func runUntil(_ limit: Int64, orUntil isDone: () -> Bool = { false }) throws(Violation) {
         while let event = time.next(before: limit) {
             counts[.events] += 1
-            guard counts[.events] < EnsembleRun.maximumEvents else {
-                throw Violation(.noProgress, "\(EnsembleRun.maximumEvents) events by \(time.microseconds / 1000) ms")
+            guard counts[.events] < maximumEvents else {
+                throw Violation(.noProgress, "\(maximumEvents) events by \(time.microseconds / 1000) ms")
             }
             try handle(event)
             if let violation = observer.violation { throw violation }
@@ -327,6 +334,9 @@ package final class EnsembleRun {
             trace.mix(bytes)
         }
     }
+
+    /// Clients have been told to do something else.
+    func plan(_ clients: [EnsembleClient]) { for client in clients { planClient(client) } }
 
     private func planClient(_ client: EnsembleClient) {
         let deadline = max(client.nextDeadline, time.microseconds)

@@ -31,6 +31,10 @@ package struct EnsembleSettings: Sendable {
     /// Of the first phase, microseconds.
     package var faultPhase: Int64
     package var faults: FaultMix
+    /// Followers serve observers (`observerMasterPort`).
+    package var hasObserverMasters = false
+    /// Clients leave observers alone.
+    package var clientsUseVoters = false
 
     package var servers: [Int64] { voters + observers }
     /// How many voters may be gone while the others still decide.

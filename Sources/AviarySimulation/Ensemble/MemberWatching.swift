@@ -29,6 +29,7 @@ extension MemberProcess {
             let peer = links[link]?.peer?.description ?? "?"
             parse(bytes) { run.narrate("\(machine.id) ⇒ \(peer) \($0.brief)") }
         }
+        if run.traffic != nil { countSent(bytes, link) }
         guard links[link]?.end == .acceptor else { return }
         var forged: [(QuorumPacketType, Zxid)] = []
         parse(bytes) { packet in
@@ -46,6 +47,25 @@ extension MemberProcess {
             forgedPackets.append((link, writer.copy()))
         }
         if !forged.isEmpty { run.plan(.forged(server: machine.host.rawValue, incarnation: incarnation), after: 1) }
+    }
+
+    private func countSent(_ bytes: [UInt8], _ link: LinkID) {
+        guard let open = links[link], let host = run.network.peer(of: open.key, from: open.end),
+            let peer = run.machine(at: host)?.process
+        else { return }
+        let flow = Traffic.Flow(from: trafficRole, to: peer.trafficRole)
+        var counted = 0
+        bytes.withUnsafeBytes { bytes in
+            while let (packet, size) = try? QuorumPacket.parse(UnsafeRawBufferPointer(rebasing: bytes[counted...])) {
+                if let kind = packet.kind { run.traffic?.add(kind, bytes: size, flow) }
+                counted += size
+            }
+        }
+    }
+
+    private var trafficRole: Traffic.Role {
+        if case .leading = member.role { return .leader }
+        return run.isVoter(machine.id) ? .follower : .observer
     }
 
     /// The planted mistake: what nobody has said is taken for said.
