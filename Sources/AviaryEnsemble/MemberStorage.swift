@@ -34,7 +34,10 @@ extension Member {
         case .snapshotInstalled(let zxid):
             incoming = nil
             core.restored(upTo: zxid)
-            tell(&core, at: now, into: &output) { peer, zab in peer.snapshotInstalled(zxid, at: now, into: &zab) }
+            let configuration = core.storedConfiguration.flatMap { try? QuorumConfiguration.parse(utf8: $0) }
+            tell(&core, at: now, into: &output) { peer, zab in
+                peer.snapshotInstalled(zxid, configuration: configuration, at: now, into: &zab)
+            }
         case .snapshotFailed(let error):
             note(.error, "the leader's snapshot cannot be stored", [("reason", "\(error)")])
             guard incoming != nil else { return }

@@ -61,7 +61,7 @@ package struct Peer: ~Copyable {
         state = PeerState(options: options, configuration: configuration, durable: durable, seed: seed)
         self.acquaintances = acquaintances
         if let proposed, proposed.version > configuration.version, Zxid(proposed.version) <= last {
-            state.configurations.proposed = proposed
+            state.configurations.add(proposed)
         }
         time = now.monotonicMicroseconds
     }

@@ -86,7 +86,7 @@ extension Peer {
         learning = nil
         state.role += 1
         state.history.cutUnlogged()
-        state.forgetLostProposal(into: &output)
+        state.forgetLostProposals(into: &output)
         if wasServing { output.upcalls.append(.stop) }
         if let successor = reason.successor, state.durable.isSettled {
             succeed(successor, into: &output)

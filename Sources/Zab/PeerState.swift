@@ -39,8 +39,9 @@ struct PeerState: ~Copyable {
     var random: SplitMix64
     /// Counts roles, so that what the disk answers to one is not taken for an answer to the next.
     var role: UInt64 = 0
-    /// Where the log ended when a snapshot began to replace it.
+    /// Where the log ended when a snapshot began to replace it, and what was proposed in it.
     private var logBeforeSnapshot = Zxid.zero
+    private var proposalsBeforeSnapshot: [QuorumConfiguration] = []
     /// Where the snapshot ends that is being received.
     private(set) var snapshotZxid = Zxid.zero
     /// Takes part in nothing, as if it did not run.
@@ -122,23 +123,42 @@ struct PeerState: ~Copyable {
     mutating func beginSnapshot(_ zxid: Zxid, from link: LinkID, into output: inout ZabOutput) {
         logBeforeSnapshot = history.logged
         snapshotZxid = zxid
+        proposalsBeforeSnapshot = configurations.takeProposals()
         history.reset(to: zxid)
-        forgetLostProposal(into: &output)
         durable.order(snapshotFrom: link)
         output.links.append(.receiveSnapshot(link, zxid: zxid))
     }
 
     /// The snapshot and nothing else is what a restart finds.
-    mutating func snapshotInstalled(_ zxid: Zxid) {
+    ///
+    /// - Parameter configuration: what it holds of the members. That need not be committed: it may be the last that a
+    ///   leader found in its own log.
+    mutating func snapshotInstalled(
+        _ zxid: Zxid,
+        configuration: QuorumConfiguration?,
+        into output: inout ZabOutput
+    ) {
         durable.snapshotInstalled(zxid, inPlaceOf: logBeforeSnapshot)
         // It says itself where it ends; what was announced is only what the leader meant to send.
         if history.floor != zxid { history.reset(to: zxid) }
+        let previous = proposalsBeforeSnapshot.last
+        proposalsBeforeSnapshot = []
+        if let configuration, adopts(configuration), Zxid(configuration.version) <= zxid {
+            configurations.add(configuration)
+        }
+        tellProposal(insteadOf: previous, into: &output)
     }
 
-    /// The disk is as it was, and the tree was loaded from it again.
-    mutating func snapshotFailed() {
+    /// The disk is as it was, and the tree was loaded from it again: what was proposed may still be decided.
+    mutating func snapshotFailed(into output: inout ZabOutput) {
         durable.snapshotFailed()
         history.reset(to: logBeforeSnapshot)
+        // What came with the snapshot is in no log of this server.
+        let previous = configurations.takeProposals().last
+        for configuration in proposalsBeforeSnapshot { configurations.add(configuration) }
+        proposalsBeforeSnapshot = []
+        configurations.forget(after: history.logged.rawValue)
+        tellProposal(insteadOf: previous, into: &output)
     }
 
     // MARK: Configurations
@@ -148,38 +168,59 @@ struct PeerState: ~Copyable {
         options.reconfigEnabled && configuration.version > configurations.current.version
     }
 
-    /// A newer configuration was proposed: from here on every decision needs both quorums.
+    /// A newer configuration was proposed: from here on every decision needs its quorum, too.
     mutating func propose(_ configuration: QuorumConfiguration, into output: inout ZabOutput) {
         guard adopts(configuration) else { return }
-        configurations.proposed = configuration
-        output.upcalls.append(.configuration(configuration, isCommitted: false))
+        configurations.add(configuration)
+        output.upcalls.append(.configuration(configurations.lastSeen, isCommitted: false))
     }
 
-    /// The newest configuration that the leader of this epoch knows. One that only this server knew of is gone with the
-    /// transaction that proposed it: the leader's history has taken its place.
+    /// The newest configuration that the leader of this epoch knows.
+    ///
+    /// The leader's history has taken the place of ours, so a later one that only this server knew of is in neither. An
+    /// earlier one is in both, and stays until it is known which of them is in force.
     mutating func takeLastSeen(_ configuration: QuorumConfiguration, into output: inout ZabOutput) {
-        guard !adopts(configuration) else { return propose(configuration, into: &output) }
-        guard configurations.proposed != nil else { return }
-        configurations.proposed = nil
-        output.upcalls.append(.configuration(configurations.current, isCommitted: true))
+        let previous = configurations.proposed
+        configurations.forget(after: configuration.version)
+        if adopts(configuration) {
+            propose(configuration, into: &output)
+        } else {
+            tellProposal(insteadOf: previous, into: &output)
+        }
     }
 
     /// A configuration whose transaction is in no log of this server any more was not decided: as a leader this server
     /// must not put it in force, and as a voter not wait for its quorum.
-    mutating func forgetLostProposal(into output: inout ZabOutput) {
-        guard let proposed = configurations.proposed, Zxid(proposed.version) > history.logged else { return }
-        configurations.proposed = nil
-        output.upcalls.append(.configuration(configurations.current, isCommitted: true))
+    mutating func forgetLostProposals(into output: inout ZabOutput) {
+        let previous = configurations.proposed
+        configurations.forget(after: history.logged.rawValue)
+        tellProposal(insteadOf: previous, into: &output)
+    }
+
+    /// Says what is proposed now, or that nothing is, unless that is known already.
+    private func tellProposal(insteadOf previous: QuorumConfiguration?, into output: inout ZabOutput) {
+        let proposed = configurations.proposed
+        guard proposed?.version != previous?.version else { return }
+        output.upcalls.append(
+            .configuration(proposed ?? configurations.current, isCommitted: proposed == nil)
+        )
+    }
+
+    /// The newest configuration up to `zxid` comes into force: all that was proposed up to there is committed.
+    mutating func activateProposals(upTo zxid: Zxid, into output: inout ZabOutput) {
+        guard let configuration = configurations.proposals.last(where: { Zxid($0.version) <= zxid }) else { return }
+        activate(configuration, into: &output)
     }
 
     /// A configuration comes into force.
     mutating func activate(_ configuration: QuorumConfiguration, into output: inout ZabOutput) {
-        configurations.current = configuration
-        if let proposed = configurations.proposed, proposed.version <= configuration.version {
-            configurations.proposed = nil
-        }
-        links.keepOnly { configuration.member($0) != nil }
+        configurations.activate(configuration)
+        let configurations = self.configurations
+        links.keepOnly { configurations.isListed($0) }
         output.upcalls.append(.configuration(configuration, isCommitted: true))
+        if let proposed = configurations.proposed {
+            output.upcalls.append(.configuration(proposed, isCommitted: false))
+        }
     }
 
     /// Lets the tree apply everything up to `zxid`, unless it already has, or is being replaced.

@@ -55,11 +55,18 @@ extension Peer {
     }
 
     /// A leader's snapshot is durable, the tree is loaded from it, and whatever was there before is set aside.
-    package mutating func snapshotInstalled(_ zxid: Zxid, at now: Now, into output: inout ZabOutput) {
+    ///
+    /// - Parameter configuration: what `/zookeeper/config` holds in it.
+    package mutating func snapshotInstalled(
+        _ zxid: Zxid,
+        configuration: QuorumConfiguration? = nil,
+        at now: Now,
+        into output: inout ZabOutput
+    ) {
         begin(at: now, output)
         guard state.durable.snapshot != nil else { return }
         let announced = state.snapshotZxid
-        state.snapshotInstalled(zxid)
+        state.snapshotInstalled(zxid, configuration: configuration, into: &output)
         if zxid != announced { endLearning("the snapshot ends with \(zxid), not \(announced)", into: &output) }
         learning?.settle(state: &state, into: &output)
         settled(into: &output)
@@ -69,7 +76,7 @@ extension Peer {
     package mutating func snapshotFailed(at now: Now, into output: inout ZabOutput) {
         begin(at: now, output)
         guard state.durable.snapshot != nil else { return }
-        state.snapshotFailed()
+        state.snapshotFailed(into: &output)
         endLearning("the snapshot could not be taken over", into: &output)
         settled(into: &output)
     }

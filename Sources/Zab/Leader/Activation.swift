@@ -23,7 +23,7 @@ extension Leader {
     ) {
         invariant(reconfiguration == nil, "a reconfiguration at \(zxid) while another is under way")
         reconfiguration = PendingReconfiguration(zxid: zxid, configuration: configuration)
-        state.configurations.proposed = configuration
+        state.configurations.add(configuration)
         requirements.add(configuration, from: zxid)
         output.upcalls.append(.configuration(configuration, isCommitted: false))
     }
@@ -85,7 +85,7 @@ extension Leader {
             state.configurations.proposed == nil
         else { return }
         let configuration = state.configurations.current.with(version: epoch.newLeaderZxid.rawValue)
-        state.configurations.proposed = configuration
+        state.configurations.add(configuration)
         output.upcalls.append(.configuration(configuration, isCommitted: false))
     }
 

@@ -51,10 +51,6 @@ struct Learner: Sendable {
     var historyEnd = 0
     /// Whether the order to store the epoch waits for the log to be cut, or for a snapshot.
     var owesEpoch = false
-    /// The configuration that NEWLEADER named, until UPTODATE.
-    var announced: QuorumConfiguration?
-    /// The configuration of a transaction that is not committed yet.
-    var proposal: QuorumConfiguration?
     /// Who is to lead according to an activation that came before UPTODATE.
     var designatedLeader: ServerID?
     /// PINGs that the core has not answered yet, as the leader sent them.

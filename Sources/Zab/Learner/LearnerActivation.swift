@@ -9,33 +9,14 @@ extension Learner {
         into output: inout ZabOutput
     ) {
         guard let configuration = ReconfigurationTxn.configuration(in: payload) else { return }
-        proposal = configuration
         state.propose(configuration, into: &output)
     }
 
-    /// COMMITANDACTIVATE: the configuration of the transaction comes into force.
-    mutating func activateProposal(state: inout PeerState, into output: inout ZabOutput) {
-        guard let configuration = proposal else { return }
-        proposal = nil
-        guard state.adopts(configuration) else { return }
-        state.activate(configuration, into: &output)
-    }
-
-    /// UPTODATE: the configuration that NEWLEADER named is in force, unless the transaction that proposes it is not
-    /// committed yet; so is one that was committed meanwhile.
+    /// UPTODATE: a quorum has the history that the epoch began with, and so the configuration that NEWLEADER named is in
+    /// force, unless it was proposed behind that and is not committed yet; then the one in front of it is.
     mutating func activateAnnounced(state: inout PeerState, into output: inout ZabOutput) {
         let committed = max(state.history.zxid(before: nextCommit), epoch.newLeaderZxid)
-        if let configuration = announced {
-            announced = nil
-            if Zxid(configuration.version) > committed {
-                proposal = configuration
-            } else if state.adopts(configuration) {
-                state.activate(configuration, into: &output)
-            }
-        }
-        if let configuration = proposal, Zxid(configuration.version) <= committed {
-            activateProposal(state: &state, into: &output)
-        }
+        state.activateProposals(upTo: committed, into: &output)
     }
 
     /// Ends the role when the configuration in force gives it to somebody else: no election is needed for that.

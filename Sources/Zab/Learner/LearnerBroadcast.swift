@@ -55,7 +55,7 @@ extension Learner {
     ) {
         guard refusal == nil, advanceCommit(to: zxid, state: state) else { return }
         if let activation {
-            activateProposal(state: &state, into: &output)
+            state.activateProposals(upTo: zxid, into: &output)
             activations.append(Activated(zxid: zxid, designatedLeader: activation.designatedLeader))
         }
         state.apply(upTo: zxid, into: &output)

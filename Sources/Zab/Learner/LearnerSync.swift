@@ -18,7 +18,7 @@ extension Learner {
             }
             if packet.zxid < state.history.logged {
                 state.history.cut(after: packet.zxid)
-                state.forgetLostProposal(into: &output)
+                state.forgetLostProposals(into: &output)
                 state.durable.order(truncationAfter: packet.zxid, into: &output)
             }
         case .snap:
@@ -139,8 +139,6 @@ extension Learner {
             guard let configuration = try? QuorumConfiguration.parse(utf8: data) else {
                 return refuse("NEWLEADER with an unreadable configuration")
             }
-            announced = configuration
-            proposal = nil
             state.takeLastSeen(configuration, into: &output)
         }
         phase = .storing

@@ -71,7 +71,10 @@ extension Simulation {
             server.snapshotZxid = zxid
             server.installed.insert(link)
             if server.peer != nil { server.tree = records }
-            return { $0.snapshotInstalled(zxid, at: $1, into: &$2) }
+            let configuration = records.compactMap { record in
+                record.payload.withUnsafeBytes { ReconfigurationTxn.configuration(in: $0) }
+            }.last
+            return { $0.snapshotInstalled(zxid, configuration: configuration, at: $1, into: &$2) }
         case .abandon(let link):
             if server.installed.contains(link) { return { _, _, _ in } }
             if server.operations.contains(where: { if case .install(link, _, _) = $0 { true } else { false } }) {
