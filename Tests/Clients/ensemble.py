@@ -14,6 +14,7 @@ import ensemble_kazoo
 import ensemble_links
 import linearizability
 import wire
+from ensemble_addresses import Addresses
 from ensemble_history import BAD_VERSION, EPHEMERAL, SEQUENTIAL, SESSION_MOVED, History
 from ensemble_kazoo import KazooLoad
 from ensemble_servers import Ensemble, Member
@@ -573,6 +574,7 @@ def main():
                         proof()
         check.together(Three(check).run, Five(check).run)
         FullDisks(check).run()
+        Addresses(check).run()
         Masters(check, 3, 2, "masters").run()
 
 
