@@ -51,6 +51,7 @@ extension Peer {
         }
         let hasCandidate = state.configurations.isVoter(notification.leader)
         noteAbstainer(server, isOne: notification.state == .looking && !hasCandidate)
+        if notification.state == .looking, hasCandidate { noteMemory(of: server, into: &output) }
         if election.isLooking {
             vote(notification, from: server, into: &output)
         } else if notification.state == .looking {
@@ -156,6 +157,14 @@ extension Peer {
 
     private mutating func noteAbstainer(_ server: ServerID, isOne: Bool) {
         if isOne { state.abstainers.insert(server) } else { state.abstainers.remove(server) }
+    }
+
+    /// A server names a candidate, so it has its memory. It may have introduced itself before that is known here.
+    private mutating func noteMemory(of server: ServerID, into output: inout ZabOutput) {
+        for index in waiting.indices where waiting[index].server == server { waiting[index].isForgetful = false }
+        inRole(&output) { peer, output throws(RoleEnd) in
+            try peer.leading?.noteMemory(of: server, state: &peer.state, into: &output)
+        }
     }
 
     /// Says so when so many voters have lost their memory that the others cannot decide anything: nobody can know any

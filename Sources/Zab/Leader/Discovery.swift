@@ -47,6 +47,19 @@ extension Leader {
         }
     }
 
+    /// A learner that waits for LEADERINFO turns out to have its memory.
+    mutating func noteMemory(
+        of server: ServerID,
+        state: inout PeerState,
+        into output: inout ZabOutput
+    ) throws(RoleEnd) {
+        guard let index = links.firstIndex(where: { $0.server == server && $0.isForgetful }),
+            links[index].phase == .introduced
+        else { return }
+        links[index].isForgetful = false
+        try discover(state: &state, into: &output)
+    }
+
     /// Proposes an epoch once a quorum has said what it accepted.
     ///
     /// Everybody that came counts for the maximum, voters alone for the quorum.
