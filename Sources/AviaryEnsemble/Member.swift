@@ -98,14 +98,8 @@ package final class Member {
         )
     }
 
-    /// Whether clients are to be served: a leader with its quorum, or a learner that is up to date.
-    package var isServing: Bool {
-        switch peer.role {
-        case .leading(let isEstablished): isEstablished
-        case .following(let isSynced), .observing(let isSynced): isSynced
-        case .looking: false
-        }
-    }
+    /// Whether clients are to be served.
+    package var isServing: Bool { role.isServing }
 
     package var role: Zab.Role { peer.role }
     package var leader: ServerID? { peer.leader }

@@ -59,6 +59,7 @@ extension Peer {
         into output: inout ZabOutput
     ) {
         begin(at: now, output)
+        if packet.kind == .followerInfo { holdForHandOver(link) }
         if let index = waiting.firstIndex(where: { $0.id == link }) {
             return receive(early: packet, index, into: &output)
         }
@@ -77,6 +78,16 @@ extension Peer {
             guard peer.learning?.link == link, !peer.handOnAnswer(packet, into: &output) else { return }
             try peer.learning?.process(packet, state: &peer.state, at: peer.time, into: &output)
         }
+    }
+
+    /// A server that serves observers is to be followed. It may be about to lead, and not have heard of it yet.
+    private mutating func holdForHandOver(_ link: LinkID) {
+        guard state.configurations.proposed != nil, waiting.count < Peer.maxWaiting,
+            let index = mastering?.serving.index(of: link), let learner = mastering?.serving.links[index],
+            learner.phase == .arrived
+        else { return }
+        mastering?.serving.links.remove(at: index)
+        waiting.append(learner)
     }
 
     /// A learner introduces itself before it is known who leads; more it may not say.

@@ -48,9 +48,8 @@ extension Peer {
         state.isWithdrawn = true
         lookAt = nil
         election.giveUp()
-        for link in waiting { output.links.append(.close(link.id)) }
-        waiting.removeAll()
         inRole(&output) { _, _ throws(RoleEnd) in throw RoleEnd(reason) }
+        closeWaiting(into: &output)
     }
 
     /// Looks for a leader again after `withdraw`.
@@ -140,8 +139,7 @@ extension Peer {
 
     private mutating func learn(from leader: ServerID, into output: inout ZabOutput) {
         // They elected a server that leads nobody: the sooner they know, the better.
-        for link in waiting { output.links.append(.close(link.id)) }
-        waiting.removeAll()
+        closeWaiting(into: &output)
         let requiredEpoch = state.requiredEpoch(under: election.vote)
         learning = Learner(leader: leader, requiredEpoch: requiredEpoch, state: &state, at: time, into: &output)
         output.note(
@@ -168,7 +166,11 @@ extension Peer {
 
     /// The reconfiguration that could have made this server lead is over, and it does not.
     mutating func closeWaitingInVain(into output: inout ZabOutput) {
-        guard learning != nil, state.configurations.proposed == nil, !waiting.isEmpty else { return }
+        guard learning != nil, state.configurations.proposed == nil else { return }
+        closeWaiting(into: &output)
+    }
+
+    private mutating func closeWaiting(into output: inout ZabOutput) {
         for link in waiting { output.links.append(.close(link.id)) }
         waiting.removeAll()
     }
@@ -182,8 +184,8 @@ extension Peer {
 }
 
 extension Role {
-    /// Whether the epoch is formed, and clients are served.
-    var isServing: Bool {
+    /// Whether the epoch is formed, and clients are served: a leader with its quorum, or a learner that is up to date.
+    package var isServing: Bool {
         switch self {
         case .looking: false
         case .leading(let isEstablished): isEstablished

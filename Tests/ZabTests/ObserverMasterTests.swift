@@ -69,4 +69,37 @@ struct ObserverMasterTests {
         let wrong = calls.filter { $0.0 == follower.id && ($0.1.contains("synced") || $0.1.contains("revalidated")) }
         #expect(wrong.isEmpty)
     }
+
+    /// Whoever hears first that the leader hands over may come to the next one before that knows.
+    @Test("A server that serves observers takes in those that it is about to lead", arguments: 1...20 as ClosedRange<UInt64>)
+    func handOver(seed: UInt64) throws {
+        let ensemble = try Simulation(
+            seed: seed,
+            voters: 4,
+            observers: 1,
+            isReconfigEnabled: true,
+            hasObserverMasters: true
+        )
+        ensemble.startAll()
+        try #require(ensemble.run(seconds: 20) { ensemble.servers.allSatisfy(\.isServing) })
+        let leader = try #require(ensemble.servers.first { $0.peer?.mayPropose == true })
+        let round = ensemble.servers.compactMap { $0.peer?.election.round }.max() ?? 0
+        var complaints: [ZabNote] = []
+        ensemble.noteTrace = { server, note in
+            // The observer has to find another master.
+            guard server.rawValue <= 4, note.level == .warning || note.level == .error else { return }
+            complaints.append(note)
+        }
+        #expect(ensemble.reconfigure(on: leader, leader.id, to: nil))
+        let others = ensemble.servers.filter { $0 !== leader }
+        #expect(
+            ensemble.run(seconds: 30) {
+                others.allSatisfy { $0.isServing && $0.configuration?.voters.count == 3 }
+                    && others.contains { $0.peer?.mayPropose == true }
+            }
+        )
+        #expect(complaints.map(\.message) == [])
+        #expect(others.allSatisfy { $0.peer?.election.round ?? 0 <= round }, "an election was needed")
+        #expect(ensemble.checker.violations == [])
+    }
 }

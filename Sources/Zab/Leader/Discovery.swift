@@ -25,6 +25,8 @@ extension Leader {
         into output: inout ZabOutput
     ) throws(RoleEnd) {
         guard let index = index(of: link) else { return }
+        // It may have introduced itself when more was proposed.
+        if let refusal = links[index].refusal(state: state) { return drop(link, refusal, into: &output) }
         let server = links[index].server
         // One connection a server: whoever comes back knows best that the old one is dead.
         for old in links where old.server == server && old.id != link {
@@ -167,10 +169,8 @@ extension LearnerLink {
         guard info.protocolVersion >= LearnerInfo.protocolVersion else {
             return "protocol version \(info.protocolVersion) is older than ZooKeeper 3.4"
         }
-        let version = state.configurations.current.version
-        guard info.configurationVersion <= version else {
-            return "its configuration \(info.configurationVersion) is newer than ours, \(version)"
-        }
+        configurationVersion = info.configurationVersion
+        if let refusal = refusal(state: state) { return refusal }
         // The epoch is what others will have to exceed: a senseless one would use up all that are left.
         guard packet.zxid.rawValue >= 0, packet.zxid.epoch < Epoch.max else {
             return "it has accepted epoch \(packet.zxid.epoch), which no leader proposed"
@@ -178,9 +178,16 @@ extension LearnerLink {
         server = info.server
         isObserver = packet.kind == .observerInfo
         acceptedEpoch = packet.zxid.epoch
-        configurationVersion = info.configurationVersion
         isForgetful = state.abstainers.contains(server)
         phase = .introduced
         return nil
+    }
+
+    /// Why a learner that has heard of a newer configuration is refused. That the one which it has in force is only
+    /// proposed here is no reason: whoever hands over leadership may have told the learner first.
+    func refusal(state: borrowing PeerState) -> String? {
+        let version = state.configurations.lastSeen.version
+        guard configurationVersion > version else { return nil }
+        return "its configuration \(Zxid(configurationVersion)) is newer than ours, \(Zxid(version))"
     }
 }

@@ -190,9 +190,15 @@ extension Peer {
         return true
     }
 
-    /// Observers look for another server.
+    /// Observers look for another server. Who has not said what it is may want to follow, and this server to lead.
     mutating func endMaster(into output: inout ZabOutput) {
-        for link in mastering?.serving.links ?? [] { output.links.append(.close(link.id)) }
+        for link in mastering?.serving.links ?? [] {
+            if link.phase == .arrived, waiting.count < Peer.maxWaiting {
+                waiting.append(link)
+            } else {
+                output.links.append(.close(link.id))
+            }
+        }
         mastering = nil
     }
 }
