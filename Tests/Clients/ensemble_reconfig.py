@@ -586,6 +586,42 @@ def flags(check):
         e.discard()
 
 
+def by_hand(check):
+    "members of a file with a higher version count; below a version above all transactions no change is taken"
+    e = Changing(check, 3, "by-hand")
+
+    def start_with(version, members):
+        for m in e:
+            m.stop()
+        for m in e:
+            name = "%s.dynamic.%x" % (m.file, version)
+            with open(name, "w") as out:
+                out.write("\n".join(member.line for member in members) + "\n")
+            with open(m.file) as file:
+                text = file.read()
+            with open(m.file, "w") as out:
+                out.write(re.sub("(?m)^dynamicConfigFile=.*$", "dynamicConfigFile=" + name, text))
+        for m in members:
+            m.launch()
+        e.wanted = list(members)
+        equal(version, e.settled(), "the version by hand")
+    try:
+        e.start()
+        e.settled()
+        e.reconfig(leaving="3", through=e[1])
+        e.wanted.remove(e[3])
+        start_with(e.settled() + 1, list(e))                   # as docs/configuration.md says
+        e.reconfig(leaving="2", through=e[1])
+        e.wanted.remove(e[2])
+        e.settled()
+        start_with(0x7fffffff00000000, list(e))
+        e.refused(BAD_ARGUMENTS, leaving="3")
+        e.refused(BAD_ARGUMENTS, members=e[1].line + "," + e[2].line)
+        equal(0x7fffffff00000000, e.settled(), "the version behind a refusal")
+    finally:
+        e.discard()
+
+
 def anyone(check):
     "with skipACL everybody may reconfigure"
     e = Changing(check, 3, "anyone", {"skipACL": "yes"})
@@ -601,7 +637,7 @@ def anyone(check):
 
 def main():
     with Check("ensemble-reconfig") as check:
-        check.together(Three(check).run, lambda: (Growth(check).run(), check.run([hierarchical, without, anyone] + [flags] * (check.kind == "aviary"), check)))
+        check.together(Three(check).run, lambda: (Growth(check).run(), check.run([hierarchical, without, anyone] + [flags, by_hand] * (check.kind == "aviary"), check)))
 
 
 if __name__ == "__main__":

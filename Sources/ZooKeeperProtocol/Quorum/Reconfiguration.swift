@@ -20,7 +20,7 @@ package enum Reconfiguration {
     /// - Parameters:
     ///   - committed: the configuration that is active.
     ///   - lastSeen: the newest that was proposed; another version than that of `committed` means that one is under way.
-    ///   - zxid: of the transaction, which becomes the version.
+    ///   - zxid: of the transaction, which becomes the version; refused when it is not above that of `committed`.
     ///   - isStandaloneEnabled: then two voters are the fewest, else one.
     package static func next(
         for request: ReconfigRequest,
@@ -40,6 +40,15 @@ package enum Reconfiguration {
                 .badVersion,
                 "asked for on version \(String(request.currentConfigID, radix: 16)), but there is "
                     + "version \(lastSeen.versionText)"
+            )
+        }
+        // A version from a file may be above all transactions. What followed it would be older: the leader would take it up,
+        // and everybody else would keep what is newer. Not BADVERSION, which clients answer with another try.
+        guard zxid.rawValue > committed.version else {
+            throw ReconfigurationRefusal(
+                .badArguments,
+                "the configuration in force has version \(committed.versionText) from a file, and this change would be "
+                    + "older, with version \(String(zxid.rawValue, radix: 16))"
             )
         }
         let next =

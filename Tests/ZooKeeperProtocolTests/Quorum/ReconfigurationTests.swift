@@ -86,6 +86,18 @@ struct ReconfigurationTests {
         #expect(try next(three) == same)
     }
 
+    @Test(
+        "What would be older than the configuration in force is refused",
+        arguments: [0x1_0000_0002, 0x7fff_ffff_0000_0000]
+    )
+    func older(version: Int64) {
+        let text = three.replacing("version=100000000", with: "version=\(String(version, radix: 16))")
+        #expect(refusal { try next(text, leaving: "3") } == .badArguments)
+        #expect(refusal { try next(text, members: "server.1=a:1:2;3\nserver.2=b:1:2;3") } == .badArguments)
+        #expect(refusal { try next(text, leaving: "3", on: version) } == .badArguments)
+        #expect(refusal { try next(text, leaving: "3", on: version, zxid: .max) } == nil)
+    }
+
     @Test("All members at once, by commas or lines")
     func replaced() throws {
         let expected = "server.4=d:1:2:participant\nserver.5=e:1:2:observer\nversion=100000002"
