@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -325,6 +326,48 @@ def continues(check):
     expect(os.path.isdir(os.path.join(directory, "1", "version-2")), "the data is gone")
 
 
+def reconfigured(check):
+    "with reconfigEnabled a second start goes on as well, with the ports that a reconfiguration gave"
+    directory, wanted = os.path.join(check.work, "reconfigured"), ("--set", "reconfigEnabled=true", "--set", "skipACL=yes")
+    dev = Dev(check, "--dir", directory, *wanted).formed()
+    rows = dev.rows
+    client = dev.client()
+    client.create("/kept", b"1")
+    wait_until("the members to move out of the files", lambda: all(
+        "dynamicConfigFile" in open(os.path.join(directory, "%d.cfg" % n)).read() for n in rows))
+    equal(0, dev.end(), "exit code")
+    dev = Dev(check, "--dir", directory, *wanted).formed()
+    for column in ("client", "quorum", "election"):
+        equal({n: rows[n][column] for n in rows}, {n: row[column] for n, row in dev.rows.items()}, column)
+    equal(b"1", client.get("/kept")[0])
+    # One moves to other ports and one goes; both are there again the next time.
+    moved, gone = [n for n in rows if n != dev.leader]
+    ports = [free_port() for _ in range(3)]
+    client.reconfig(joining="server.%d=127.0.0.1:%d:%d;127.0.0.1:%d" % (moved, *ports), leaving=str(gone), new_members=None)
+    wait_until("the change in the files", lambda: "127.0.0.1:%d" % ports[2] in "".join(
+        open(os.path.join(directory, name)).read() for name in os.listdir(directory) if ".dynamic." in name))
+    client.stop()
+    client.close()
+    equal(0, dev.end(), "exit code")
+    dev = Dev(check, "--dir", directory, *wanted)
+    dev.expect("connect to", 30)
+    row = dev.rows[moved]
+    equal([str(port) for port in ports], [row["quorum"], row["election"], row["client"]])
+    equal(rows[gone]["election"], dev.rows[gone]["election"])
+    wait_until("it to serve", lambda: mode(ports[2]) in ("leader", "follower"))
+    equal(0, dev.end(), "exit code")
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)   # connections of before linger there
+        taken.bind(("127.0.0.1", ports[1]))
+        taken.listen()
+        dev = Dev(check, "--dir", directory, *wanted)
+        equal(1, dev.process.wait(10), "exit code")
+        dev.expect("port %d, of server %d, is taken, and with reconfigEnabled=true" % (ports[1], moved))
+    dev = Dev(check, "--dir", directory, "--port", str(free_port(3)), *wanted)
+    equal(1, dev.process.wait(10), "exit code")
+    dev.expect("a reconfiguration gave server %d the port %d for clients" % (moved, ports[2]))
+
+
 def alone(check):
     "one server stands alone"
     dev = Dev(check, "--servers", "1", "--set", "tickTime=300").formed()
@@ -343,6 +386,10 @@ def alone(check):
 
 def errors(check):
     "what is wrong is said, with what to do"
+    foreign = os.path.join(check.work, "foreign")
+    os.makedirs(foreign)
+    with open(os.path.join(foreign, "1.cfg"), "w") as out:
+        out.write("tickTime=2000\n")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", free_port(2) + 1))            # the one in front of it stays free
         taken.listen()
@@ -358,11 +405,14 @@ def errors(check):
                 (["--set", "server.4=127.0.0.1:1:2"], 64, "aviary dev` decides that itself"),
                 (["--set", "tickTime=often"], 64, "tickTime"),
                 (["--dir", "/dev/null/x"], 1, "cannot make the directory"),
-                (["--dir", os.path.dirname(BINARY)], 1, "holds other things")):
+                (["--dir", os.path.dirname(BINARY)], 1, "holds other things"),
+                (["--dir", foreign], 1, "/1.cfg is no file of `aviary dev`")):
             dev = Dev(check, *arguments)
             equal(code, dev.process.wait(20), "exit code of %r" % arguments)
             dev.expect(re.escape(told))
             equal(before, os.listdir(dev.scratch), "temporary directories")
+    equal("tickTime=2000\n", open(os.path.join(foreign, "1.cfg")).read(), "somebody's own file")
+    equal(["1.cfg"], os.listdir(foreign), "what is in somebody's own directory")
 
 
 def two_at_once(check):
@@ -388,11 +438,42 @@ def no_start(check):
     dev.expect(r"server 1 \(pid \d+\) ended with exit code 1: .*version-2")
 
 
+def failed_stop(check):
+    "a server that crashes while it stops is told, and the exit code says so"
+    dev = Dev(check, "--servers", "1").formed()
+    row = dev.rows[1]
+    connection = wire.Connection(int(row["client"]))
+    connection.create("/large", bytes(900_000))
+    # Its end takes a second, for a client that does not read what it asked for.
+    for xid in range(1, 41):
+        connection.request(wire.GET_DATA, wire.string("/large") + b"\0", xid)
+    dev.process.send_signal(signal.SIGTERM)
+    wait_until("the server to stop", lambda: ": stopping" in open(row["log"]).read(), every=0.005)
+    os.kill(int(row["pid"]), signal.SIGUSR1)
+    equal(1, dev.process.wait(20), "exit code")
+    dev.expect(r"server 1 \(pid %s\) was killed by signal 10 while it stopped" % row["pid"])
+    dev.expect("for the logs of what went wrong")
+
+
+def early_commands(check):
+    "servers can be paused and killed before there is a first table"
+    dev = Dev(check, "--servers", "3", terminal=True)
+    start = dev.type("p 2\np 3\nk 1")
+    dev.expect("server 1 is killed", start=start)
+    dev.expect("server 3 is paused", start=start)
+    dev.type("c 2\nc 3")
+    dev.formed()
+    equal("ended", dev.rows[1]["role"])
+    equal(["follower", "leader"], sorted(dev.rows[n]["role"] for n in (2, 3)))
+    dev.type("q")
+    equal(0, dev.process.wait(20), "exit code")
+
+
 def main():
     with Check("dev") as check:
         try:
-            check.run([table, writes_go_on, commands, terminal_goes, killed_parent, continues, two_at_once, alone, no_start,
-                       errors], check)
+            check.run([table, writes_go_on, commands, terminal_goes, killed_parent, continues, reconfigured, two_at_once, alone, no_start,
+                       failed_stop, early_commands, errors], check)
         finally:
             if check.failed:                                       # their logs go with them otherwise
                 shutil.copytree(os.path.join(check.work, "tmp"), os.path.join(check.work, "failed"), dirs_exist_ok=True)

@@ -122,8 +122,11 @@ struct Dev: ParsableCommand {
     /// Decides on the ports and writes the servers' files.
     private func write(_ directory: DevDirectory) throws(DevError) -> DevPlan {
         let count = directory.count > 0 ? directory.count : servers ?? 3
-        let ports = try DevPorts.choose(count, firstClient: port, before: directory.ports)
-        let plan = DevPlan(directory: directory.path, ports: ports, settings: settings.compactMap(Self.parts))
+        let settings = settings.compactMap(Self.parts)
+        let isReconfigEnabled = settings.last { $0.key == "reconfigEnabled" }?.value.lowercased() == "true"
+        let memory = try directory.memory(isReconfigEnabled: isReconfigEnabled)
+        let ports = try DevPorts.choose(count, firstClient: port, before: memory)
+        let plan = DevPlan(directory: directory.path, ports: ports, settings: settings)
         for number in plan.numbers {
             try FileTree.makeDirectory(plan.data(of: number))
             if plan.isEnsemble { try FileTree.write("\(number)\n", to: plan.data(of: number) + "/myid") }

@@ -43,27 +43,16 @@ enum DevConfiguration {
                 "server.\($0)=127.0.0.1:\(plan.ports(of: $0).quorum):\(plan.ports(of: $0).election)"
             }
         }
-        let title = "# Server \(number) of \(plan.count). `aviary dev` writes this file at every start; see --set."
-        return ([title] + lines).joined(separator: "\n") + "\n"
+        return ([title(of: number) + "\(plan.count). \(note)"] + lines).joined(separator: "\n") + "\n"
     }
 
-    /// The ports that a file of `text(of:in:)` gives to server `number`; nil for a file of somebody else.
-    static func ports(of number: Int, in text: String) -> DevPlan.Ports? {
-        var ports = DevPlan.Ports(client: 0)
-        for line in text.split(separator: "\n") {
-            let parts = line.split(separator: "=", maxSplits: 1)
-            guard parts.count == 2 else { continue }
-            switch parts[0] {
-            case "clientPort":
-                ports.client = Int(parts[1]) ?? 0
-            case "server.\(number)":
-                let numbers = parts[1].split(separator: ":").compactMap { Int($0) }
-                guard numbers.count == 2 else { return nil }
-                (ports.quorum, ports.election) = (numbers[0], numbers[1])
-            default:
-                continue
-            }
-        }
-        return ports.client > 0 ? ports : nil
+    /// Says to whom a file belongs. It stays when a reconfiguration rewrites the rest of the file.
+    private static func title(of number: Int) -> String { "# Server \(number) of " }
+    private static let note = "`aviary dev` writes this file at every start; see --set."
+
+    /// Whether the file of server `number` is one of `text(of:in:)`, and not somebody's own.
+    static func isOwn(_ text: String, of number: Int) -> Bool {
+        guard let first = text.split(separator: "\n", omittingEmptySubsequences: false).first else { return false }
+        return first.hasPrefix(title(of: number)) && first.hasSuffix(note)
     }
 }

@@ -55,17 +55,14 @@ struct DevDirectory {
         return DevDirectory(path: path, isTemporary: false, count: count, lock: try lock(path))
     }
 
-    /// The ports that the servers had the last time; nil when some are not known.
-    var ports: [DevPlan.Ports]? {
-        guard count > 0 else { return nil }
-        var ports: [DevPlan.Ports] = []
-        for number in 1...count {
-            guard let text = FileTree.text(of: "\(path)/\(number).cfg"),
-                let found = DevConfiguration.ports(of: number, in: text)
-            else { return nil }
-            ports.append(found)
-        }
-        return ports
+    /// What is known of the servers of the last time.
+    func memory(isReconfigEnabled: Bool) throws(DevError) -> DevMemory {
+        DevMemory(
+            count: count,
+            isReconfigEnabled: isReconfigEnabled,
+            names: try FileTree.names(in: path),
+            read: { FileTree.text(of: "\(path)/\($0)") }
+        )
     }
 
     func remove() {

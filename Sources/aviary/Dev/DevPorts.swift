@@ -11,19 +11,22 @@ enum DevPorts {
     ///
     /// - Parameters:
     ///   - firstClient: what `--port` says.
-    ///   - before: those of the last time in this directory, which are taken again when they are free.
+    ///   - memory: of the last time in this directory, whose ports are taken again when they are free.
     static func choose(
         _ count: Int,
         firstClient: Int?,
-        before: [DevPlan.Ports]?
+        before memory: DevMemory
     ) throws(DevError) -> [DevPlan.Ports] {
         if let firstClient { try checkClients(firstClient, count) }
         let clients = firstClient.map { first in (0..<count).map { first + $0 } }
-        if let before, before.count == count {
+        if let before = memory.ports, before.count == count {
+            try checkFixed(before, clients, memory)
             let ports = zip(before, clients ?? before.map(\.client)).map {
                 DevPlan.Ports(client: $1, quorum: $0.quorum, election: $0.election)
             }
             if claim(ports) { return ports }
+            // The first of the hundred is for others to keep away, and all else is ours.
+            if memory.hasFixedMembers { return ports }
         }
         var base = first
         for _ in 0..<attempts {
@@ -46,6 +49,31 @@ enum DevPorts {
         for port in first..<first + count where !LoopbackPort.isFree(port) {
             let owner = count > 1 ? "port \(port), for server \(port - first + 1)," : "port \(port)"
             throw DevError("\(owner) is taken: end what listens there, give another --port, or none to get free ports")
+        }
+    }
+
+    /// What a reconfiguration has put into the data cannot be chosen anew.
+    private static func checkFixed(
+        _ ports: [DevPlan.Ports],
+        _ clients: [Int]?,
+        _ memory: DevMemory
+    ) throws(DevError) {
+        for (index, ports) in ports.enumerated() {
+            let number = index + 1
+            if let clients, memory.fixedClients.contains(number), clients[index] != ports.client {
+                throw DevError(
+                    "--port: a reconfiguration gave server \(number) the port \(ports.client) for clients, and that is in "
+                        + "its data: leave --port out, or give another --dir to begin anew"
+                )
+            }
+            guard memory.hasFixedMembers else { continue }
+            for port in [ports.quorum, ports.election, clients?[index] ?? ports.client]
+            where !LoopbackPort.isFree(port) {
+                throw DevError(
+                    "port \(port), of server \(number), is taken, and with reconfigEnabled=true servers keep their ports: "
+                        + "end what listens there, or give another --dir to begin anew"
+                )
+            }
         }
     }
 
