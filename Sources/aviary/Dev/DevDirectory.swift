@@ -45,6 +45,16 @@ struct DevDirectory {
                     + "one with --dir"
             )
         }
+        for number in numbers {
+            let file = "\(path)/\(number).cfg"
+            // Whoever was killed while writing one leaves it empty.
+            guard let text = FileTree.text(of: file), text.isEmpty || DevConfiguration.isOwn(text, of: number) else {
+                throw DevError(
+                    "\(file) is no file of `aviary dev`, which would write over it: give an empty directory or a new one "
+                        + "with --dir"
+                )
+            }
+        }
         let count = numbers.last ?? 0
         if let servers, count > 0, count != servers {
             throw DevError(
