@@ -33,8 +33,8 @@ struct Dev: ParsableCommand {
               One server on its own, as `aviary serve` is:
                 aviary dev --servers 1
 
-            Exit code 0 means that it was asked to stop and did, 1 that it could not start or that a server had to be \
-            killed in the end, 64 that a flag is wrong.
+            Exit code 0 means that it was asked to stop and did, 1 that it could not start or that a server failed or \
+            had to be killed in the end, 64 that a flag is wrong.
             """
     )
 

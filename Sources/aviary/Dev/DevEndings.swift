@@ -30,27 +30,38 @@ extension DevSession {
         if let descriptor = servers[index].probe?.descriptor { close(descriptor) }
         servers[index].probe = nil
         expectChanges()
+        let number = servers[index].number
         if case .stopping(_, _, let thenStart) = process {
+            if isFailure(ending) {
+                say("server \(number) (pid \(child.id)) \(words(ending, index)) while it stopped")
+                stop?.exitCode = EXIT_FAILURE
+            }
             if thenStart, stop == nil { startAgain(index) }
             return
         }
-        let number = servers[index].number
         if servers[index].isKilledOnPurpose, ending == .killed(signal: SIGKILL) {
             return say("server \(number) is killed; \(restartHint(index))")
         }
         say("server \(number) (pid \(child.id)) \(words(ending, index)); \(restartHint(index))")
     }
 
+    /// Neither what a server does when it is asked to end, nor somebody else's doing.
+    private func isFailure(_ ending: ChildProcess.Ending) -> Bool {
+        switch ending {
+        case .exited(let code): code != 0
+        case .killed(let signal): ![SIGKILL, SIGTERM, SIGINT, SIGHUP].contains(signal)
+        }
+    }
+
     private func words(_ ending: ChildProcess.Ending, _ index: Int) -> String {
+        if isFailure(ending) { hasCrashed = true }
         switch ending {
         case .exited(code: 0):
             return "was stopped"
         case .exited(let code):
-            hasCrashed = true
             let reason = lastWords(index).map { ": \($0)" } ?? ""
             return "ended with exit code \(code)\(reason)"
         case .killed(let signal):
-            if ![SIGKILL, SIGTERM, SIGINT, SIGHUP].contains(signal) { hasCrashed = true }
             return "was killed by signal \(signal)"
         }
     }
