@@ -114,11 +114,13 @@ final class DevSession {
 
     /// The first table comes when there is something to tell, or when that takes too long.
     private func showWhenFormed(_ now: ContinuousClock.Instant) {
-        let running = servers.filter(\.isRunning)
-        guard running.count >= plan.majority else {
-            StandardError.print("aviary: not started: \(running.count) of \(plan.count) servers run")
+        // Who types commands already knows why a server is paused, or gone.
+        let present = servers.filter { $0.child != nil || $0.isKilledOnPurpose }.count
+        guard present >= plan.majority else {
+            StandardError.print("aviary: not started: \(present) of \(plan.count) servers run")
             return beginStop(exitCode: EXIT_FAILURE)
         }
+        let running = servers.filter(\.isRunning)
         let isFormed =
             running.allSatisfy(\.standing.isServing) && (!plan.isEnsemble || RoleReport.leader(of: servers) != nil)
         guard isFormed || now > tableDeadline else { return }
