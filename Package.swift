@@ -119,6 +119,7 @@ let package = Package(
             dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix, logging],
             swiftSettings: settings
         ),
+        .testTarget(name: "AviaryTests", dependencies: ["aviary"], swiftSettings: settings),
         .testTarget(name: "TidyTests", swiftSettings: settings),
     ]
 )
