@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import socket
 import struct
 import threading
 import time
@@ -586,6 +587,32 @@ def flags(check):
         e.discard()
 
 
+def taken_back(check):
+    "a client port that cannot be had and is taken back stays where it was, and can move again"
+    e = Changing(check, 3, "taken-back")
+
+    def move(port):
+        e[3].port = port
+        e.reconfig(joining=e[3].line, through=e[1])
+    try:
+        e.start()
+        e.settled()
+        before = e[3].port
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", free_port()))
+            taken.listen()
+            move(taken.getsockname()[1])
+            wait_until("a try", lambda: "cannot be opened; trying again every second" in e[3].text())
+            move(before)
+            wait_until("the end of the tries", lambda: "clients are served where they were" in e[3].text())
+        e.settled()
+        move(free_port())
+        e.settled()
+        expect("clients are served elsewhere" in e[3].text(), "the move is not told")
+    finally:
+        e.discard()
+
+
 def by_hand(check):
     "members of a file with a higher version count; below a version above all transactions no change is taken"
     e = Changing(check, 3, "by-hand")
@@ -637,7 +664,7 @@ def anyone(check):
 
 def main():
     with Check("ensemble-reconfig") as check:
-        check.together(Three(check).run, lambda: (Growth(check).run(), check.run([hierarchical, without, anyone] + [flags, by_hand] * (check.kind == "aviary"), check)))
+        check.together(Three(check).run, lambda: (Growth(check).run(), check.run([hierarchical, without, anyone] + [flags, by_hand, taken_back] * (check.kind == "aviary"), check)))
 
 
 if __name__ == "__main__":

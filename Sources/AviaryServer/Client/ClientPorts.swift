@@ -13,17 +13,24 @@ final class ClientPorts: @unchecked Sendable {
     private let loop: ServerLoop
     private let group: any EventLoopGroup
     private var listeners: [ClientListener] = []
-    private var addresses: ServerConfiguration.ListenAddresses
-    private var port: Int
+    /// Where they are to be let in.
+    private var wanted: Place
+    /// Where they are; nil while nobody is let in.
+    private var opened: Place?
     private var isClosed = false
     /// Counts moves, so that a slow one does not win against the next.
     private var moves = 0
 
+    private struct Place: Equatable {
+        var addresses: ServerConfiguration.ListenAddresses
+        var port: Int
+    }
+
     init(loop: ServerLoop, group: any EventLoopGroup) {
         self.loop = loop
         self.group = group
-        addresses = loop.configuration.clients.addresses
-        port = loop.clientPort
+        wanted = Place(addresses: loop.configuration.clients.addresses, port: loop.clientPort)
+        opened = wanted
     }
 
     /// Begins to accept on a socket. On the loop, as everything here.
@@ -42,14 +49,17 @@ final class ClientPorts: @unchecked Sendable {
     /// Lets clients in where a reconfiguration says.
     func move(to client: ClientAddress) {
         let isWildcard = ListenAddress.isWildcard(client.host)
-        let addresses: ServerConfiguration.ListenAddresses = isWildcard ? .all : .only([client.host])
-        guard !isClosed, addresses != self.addresses || client.port != port else { return }
+        let place = Place(addresses: isWildcard ? .all : .only([client.host]), port: client.port)
+        guard !isClosed, place != wanted else { return }
         moves += 1
         let move = moves
+        wanted = place
+        guard place != opened else {
+            // The move before this has not succeeded, and is over.
+            return loop.logger.info("clients are served where they were", metadata: ["port": "\(place.port)"])
+        }
         // The same port on other addresses is free only once it is closed here.
-        let isBlocked = client.port == port
-        self.addresses = addresses
-        port = client.port
+        let isBlocked = place.port == opened?.port
         let closed = isBlocked ? closeListeners() : loop.eventLoop.makeSucceededVoidFuture()
         closed.assumeIsolated().whenComplete { [self] _ in bind(move, tries: 0) }
     }
@@ -57,11 +67,11 @@ final class ClientPorts: @unchecked Sendable {
     /// Names are looked up, which may take long: not on the loop.
     private func bind(_ move: Int, tries: Int) {
         guard move == moves, !isClosed else { return }
-        let (addresses, port, eventLoop) = (addresses, port, loop.eventLoop)
+        let (place, eventLoop) = (wanted, loop.eventLoop)
         let isStarted = DiskThread.start("aviary-bind") { [self] in
             let result: Result<[BoundSocket], StartError>
             do throws(StartError) {
-                result = .success(try BoundSocket.bind(addresses, port: port))
+                result = .success(try BoundSocket.bind(place.addresses, port: place.port))
             } catch {
                 result = .failure(error)
             }
@@ -75,7 +85,8 @@ final class ClientPorts: @unchecked Sendable {
         switch result {
         case .success(let sockets):
             _ = closeListeners()
-            loop.clientPort = port
+            opened = wanted
+            loop.clientPort = wanted.port
             for socket in sockets {
                 open(socket).whenFailure { [loop] error in
                     loop.logger.error("the port for clients cannot be opened", metadata: ["reason": "\(error)"])
@@ -100,6 +111,7 @@ final class ClientPorts: @unchecked Sendable {
     private func closeListeners() -> EventLoopFuture<Void> {
         let closing = listeners.map { $0.close() }
         listeners = []
+        opened = nil
         return .andAllComplete(closing, on: loop.eventLoop)
     }
 }
