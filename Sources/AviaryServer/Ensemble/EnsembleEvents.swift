@@ -106,7 +106,7 @@ extension ServerLoop {
 
     func forget(_ link: LinkID, _ ensemble: EnsembleLink) {
         guard let gone = ensemble.open.removeValue(forKey: link), gone.hasHistory else { return }
-        ensemble.history.submit(.forget(link))
+        ensemble.history.forget(link)
     }
 
     /// Tells the member what a link takes; a snapshot that is being sent takes all of it.

@@ -15,6 +15,12 @@ enum HistoryOrder: Sendable {
     case next(LinkID, maxBytes: Int, SnapshotPiece)
     /// Nothing more is wanted for this learner.
     case forget(LinkID)
+
+    fileprivate var link: LinkID {
+        switch self {
+        case .records(let link, _, _, _, _), .snapshot(let link, _, _), .next(let link, _, _), .forget(let link): link
+        }
+    }
 }
 
 /// What the thread has found.
@@ -48,6 +54,12 @@ final class HistoryThread: Sendable {
     }
 
     func submit(_ order: HistoryOrder) { queue.submit(order) }
+
+    /// Nothing more is wanted for a learner, not even what was ordered already: those that come and go again and again
+    /// would otherwise have the others wait for searches whose result nobody takes.
+    func forget(_ link: LinkID) {
+        queue.submit(.forget(link), insteadOf: { $0.link == link })
+    }
 
     /// Lets the thread end, whatever is still wanted.
     func stop() { queue.stop() }
@@ -93,11 +105,8 @@ final class HistoryThread: Sendable {
         }
 
         func run() {
-            var orders: [HistoryOrder] = []
-            while queue.take(into: &orders, finishes: false) {
-                for order in orders { carryOut(order) }
-                orders.removeAll(keepingCapacity: true)
-            }
+            // One at a time, so that the others can still be taken back.
+            while let order = queue.takeNext() { carryOut(order) }
         }
 
         private func carryOut(_ order: HistoryOrder) {

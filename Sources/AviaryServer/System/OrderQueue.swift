@@ -24,6 +24,15 @@ final class OrderQueue<Order: Sendable>: @unchecked Sendable {
         }
     }
 
+    /// Takes back what waits and is obsolete, and hands an order over instead. Only on the loop.
+    func submit(_ order: Order, insteadOf isObsolete: (Order) -> Bool) {
+        monitor.locked {
+            orders.removeAll(where: isObsolete)
+            orders.append(order)
+            monitor.signal()
+        }
+    }
+
     /// Lets the thread end.
     func stop() {
         monitor.locked {
@@ -34,6 +43,16 @@ final class OrderQueue<Order: Sendable>: @unchecked Sendable {
 
     /// Nothing waits, and the end is not asked for.
     var isIdle: Bool { monitor.locked { orders.isEmpty && !isStopping } }
+
+    /// Sleeps until there is an order, and takes that alone. Only on the thread.
+    ///
+    /// - Returns: nil when the thread is to end, whatever waits.
+    func takeNext() -> Order? {
+        monitor.locked {
+            while orders.isEmpty, !isStopping { monitor.wait() }
+            return isStopping ? nil : orders.removeFirst()
+        }
+    }
 
     /// Sleeps until there is something to do. Only on the thread.
     ///
