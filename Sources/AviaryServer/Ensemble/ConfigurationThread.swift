@@ -69,7 +69,7 @@ final class ConfigurationThread: Sendable {
                 if case .commit(let configuration, _, _) = order { tell(configuration, steps) }
             } catch {
                 logger.warning(
-                    "the configuration of the ensemble cannot be written to its files; this server goes on, and knows it from its data when it starts again. Let its user write files beside \(files.staticFile): what is missing there is written at the next start",
+                    "the configuration of the ensemble cannot be written to its files; this server goes on, and knows it from its data when it starts again. What is missing is written at the next start, if it can be then",
                     metadata: ["reason": "\(error)"]
                 )
             }

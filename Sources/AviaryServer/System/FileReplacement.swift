@@ -20,10 +20,12 @@ enum FileReplacement {
         private var reason: String {
             switch code {
             case ENOENT: "there is no such file or directory"
-            case EACCES, EPERM: "this user may not write there"
+            case EACCES, EPERM: "this user may not write there: let it write files in that directory"
             case EROFS: "the file system is read-only"
             case ENOSPC, EDQUOT: "the disk is full"
             case EISDIR: "it is a directory"
+            case EBUSY, EXDEV:
+                "nothing can take its place, because it is a mount of its own, as when a container is given one file: mount the directory that it is in"
             case EFBIG: "it is too long for a configuration"
             default: String(cString: strerror(code))
             }

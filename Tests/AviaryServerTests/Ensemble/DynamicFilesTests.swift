@@ -208,6 +208,14 @@ struct DynamicFilesTests {
         #expect { try home.commit(next, previous: 0) } throws: { "\($0)".contains("there is no such file") }
     }
 
+    @Test("Of a file that is mounted alone the reason and the remedy are told", arguments: [EBUSY, EXDEV])
+    func mountedAlone(code: CInt) {
+        let told = "\(FileReplacement.Trouble(path: "/etc/zoo.cfg", code: code))"
+        #expect(told.hasPrefix("/etc/zoo.cfg: "))
+        #expect(told.contains("a mount of its own"))
+        #expect(told.contains("mount the directory"))
+    }
+
     @Test("The thread writes one change after the other, and warns of what it cannot")
     func thread() async throws {
         let home = try Home(Self.static3)
