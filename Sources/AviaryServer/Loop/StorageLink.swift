@@ -225,11 +225,18 @@ extension ServerLoop {
             storage.isSnapshotFailing = true
             storage.retry = eventLoop.scheduleTask(in: .seconds(60)) { [self] in
                 self.storage?.retry = nil
-                beginSnapshot()
+                retrySnapshot()
             }
         case .ended:
             snapshotsEnded()
         }
+    }
+
+    private func retrySnapshot() {
+        guard let ensemble else { return beginSnapshot() }
+        // While it serves nobody its tree may hold what no leader confirms: a snapshot waits for the next one that does.
+        ensemble.wantsSnapshot = true
+        beginTurn()
     }
 
     // MARK: - Stopping
