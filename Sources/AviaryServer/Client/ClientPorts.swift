@@ -67,15 +67,15 @@ final class ClientPorts: @unchecked Sendable {
     /// Names are looked up, which may take long: not on the loop.
     private func bind(_ move: Int, tries: Int) {
         guard move == moves, !isClosed else { return }
-        let (place, eventLoop) = (wanted, loop.eventLoop)
-        let isStarted = DiskThread.start("aviary-bind") { [self] in
+        let (place, threads) = (wanted, loop.threads)
+        let isStarted = threads.start("aviary-bind") { [self] in
             let result: Result<[BoundSocket], StartError>
             do throws(StartError) {
                 result = .success(try BoundSocket.bind(place.addresses, port: place.port))
             } catch {
                 result = .failure(error)
             }
-            eventLoop.execute { [self] in bound(result, move, tries: tries) }
+            threads.report { [self] in bound(result, move, tries: tries) }
         }
         if !isStarted { bound(.failure(.noThread), move, tries: tries) }
     }

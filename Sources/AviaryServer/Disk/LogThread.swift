@@ -15,11 +15,12 @@ final class LogThread: Sendable {
     /// - Returns: whether the system had a thread to give.
     func start<D: Disk, Gzip: StreamCodec>(
         _ worker: consuming StorageWorker<D, Gzip>,
+        threads: LoopThreads,
         report: @escaping @Sendable (StorageReport?) -> Void,
         failed: @escaping @Sendable (StorageError) -> Void
     ) -> Bool {
         let runner = LogRunner(worker: worker, queue: queue, report: report, failed: failed)
-        return DiskThread.start("aviary-log") { runner.run() }
+        return threads.start("aviary-log") { runner.run() }
     }
 
     /// Hands an order over. Only on the loop.

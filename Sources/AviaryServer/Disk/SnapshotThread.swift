@@ -60,6 +60,7 @@ final class SnapshotThread: Sendable {
         _ files: consuming Files,
         purgeInterval: Duration?,
         purgesAtOnce: Bool,
+        threads: LoopThreads,
         report: @escaping @Sendable (SnapshotReport) -> Void
     ) -> Bool {
         let worker = SnapshotWorker(
@@ -69,7 +70,7 @@ final class SnapshotThread: Sendable {
             purgesAtOnce: purgesAtOnce,
             report: report
         )
-        return DiskThread.start("aviary-snapshot") { worker.run() }
+        return threads.start("aviary-snapshot") { worker.run() }
     }
 
     func submit(_ order: SnapshotOrder) { queue.submit(order) }

@@ -21,9 +21,9 @@ final class ConfigurationThread: Sendable {
     private let queue = OrderQueue<ConfigurationOrder>()
 
     /// - Returns: whether the system had a thread to give.
-    func start(_ files: DynamicFiles, logger: Logger) -> Bool {
+    func start(_ files: DynamicFiles, threads: LoopThreads, logger: Logger) -> Bool {
         let writer = Writer(files: files, logger: logger, queue: queue)
-        return DiskThread.start("aviary-config") { writer.run() }
+        return threads.start("aviary-config") { writer.run() }
     }
 
     func submit(_ order: ConfigurationOrder) { queue.submit(order) }

@@ -47,10 +47,11 @@ final class HistoryThread: Sendable {
     func start<D: Disk, Gzip: StreamCodec>(
         _ source: HistorySource<D, Gzip>,
         snapshotSizeFactor: Double,
+        threads: LoopThreads,
         report: @escaping @Sendable (HistoryReport) -> Void
     ) -> Bool {
         let reader = Reader(source: source, snapshotSizeFactor: snapshotSizeFactor, queue: queue, report: report)
-        return DiskThread.start("aviary-history") { reader.run() }
+        return threads.start("aviary-history") { reader.run() }
     }
 
     func submit(_ order: HistoryOrder) { queue.submit(order) }

@@ -15,6 +15,7 @@ internal import ZooKeeperProtocol
 /// `eventLoop.execute`.
 final class ServerLoop: @unchecked Sendable {
     let eventLoop: any EventLoop
+    let threads: LoopThreads
     let logger: Logger
     let configuration: ServerConfiguration
     let limits: Limits
@@ -80,6 +81,7 @@ final class ServerLoop: @unchecked Sendable {
 
     init(
         eventLoop: any EventLoop,
+        threads: LoopThreads,
         core: consuming ServerCore,
         configuration: ServerConfiguration,
         limits: Limits,
@@ -90,6 +92,7 @@ final class ServerLoop: @unchecked Sendable {
         fatal: @escaping @Sendable (StorageError) -> Void
     ) {
         self.eventLoop = eventLoop
+        self.threads = threads
         self.fatal = fatal
         self.core = core
         self.configuration = configuration

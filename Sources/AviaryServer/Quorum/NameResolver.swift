@@ -27,12 +27,13 @@ final class NameResolver: @unchecked Sendable {
     private static let maximumNames = 1024
 
     private let eventLoop: any EventLoop
+    private let threads: LoopThreads
     private let lookup: Lookup
 
     private var lastGood: [String: [SocketAddress]] = [:]
     private var running: [String: [Question]] = [:]
     private var waiting: [String] = []
-    private var threads = 0
+    private var threadCount = 0
 
     private final class Question {
         private var answer: (([SocketAddress]) -> Void)?
@@ -48,8 +49,9 @@ final class NameResolver: @unchecked Sendable {
         }
     }
 
-    init(eventLoop: any EventLoop, lookup: @escaping Lookup = { NameResolver.system($0) }) {
+    init(eventLoop: any EventLoop, threads: LoopThreads, lookup: @escaping Lookup = { NameResolver.system($0) }) {
         self.eventLoop = eventLoop
+        self.threads = threads
         self.lookup = lookup
     }
 
@@ -85,19 +87,20 @@ final class NameResolver: @unchecked Sendable {
     }
 
     private func startThreads() {
-        while threads < NameResolver.maximumThreads, !waiting.isEmpty {
+        while threadCount < NameResolver.maximumThreads, !waiting.isEmpty {
             let host = waiting.removeFirst()
-            threads += 1
-            let isStarted = DiskThread.start("aviary-resolve") { [lookup, eventLoop] in
+            threadCount += 1
+            // Nothing waits for its end: it touches nothing, and a name service takes as long as it likes.
+            let isStarted = DiskThread.start("aviary-resolve") { [lookup, threads] in
                 let addresses = lookup(host)
-                eventLoop.execute { [self] in
-                    threads -= 1
+                threads.report { [self] in
+                    threadCount -= 1
                     answered(host, addresses)
                     startThreads()
                 }
             }
             guard !isStarted else { continue }
-            threads -= 1
+            threadCount -= 1
             answered(host, [])
         }
     }

@@ -34,11 +34,12 @@ extension ServerStart {
         let loop = makeLoop(store, core, startup, port: port)
         try startThreads(store, loop, report, hasLostMemory: !state.remembersAll)
         let history = HistoryThread()
-        let eventLoop = eventLoop
+        let threads = threads
         let hasHistory = history.start(
             store.history(),
             snapshotSizeFactor: ensemble.snapshotSizeFactor ?? -1,
-            report: { report in eventLoop.execute { loop.historyReported(report) } }
+            threads: threads,
+            report: { report in threads.report { loop.historyReported(report) } }
         )
         guard hasHistory else {
             loop.storage?.log.stop()
@@ -46,7 +47,7 @@ extension ServerStart {
             throw StartError.noThread
         }
         let files = isReconfigEnabled ? startFiles(ensemble) : nil
-        let resolver = NameResolver(eventLoop: eventLoop)
+        let resolver = NameResolver(eventLoop: eventLoop, threads: threads)
         let known = KnownConfigurations(
             file: ensemble.members,
             next: ensemble.proposed,
@@ -100,7 +101,8 @@ extension ServerStart {
     private func startFiles(_ ensemble: EnsembleConfiguration) -> ConfigurationThread? {
         guard let staticFile = ensemble.staticFile else { return nil }
         let thread = ConfigurationThread()
-        return thread.start(DynamicFiles(staticFile: staticFile, me: ensemble.me), logger: logger) ? thread : nil
+        let files = DynamicFiles(staticFile: staticFile, me: ensemble.me)
+        return thread.start(files, threads: threads, logger: logger) ? thread : nil
     }
 
     /// Loads what is there. Files that cannot be used are put aside: a leader has everything that was in them.

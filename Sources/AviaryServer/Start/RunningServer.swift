@@ -65,6 +65,8 @@ package final class RunningServer: Sendable {
         await run { $0.stopLog(patience: RunningServer.patience, $1) }
         await run { $0.closeConnections(patience: .seconds(1), whenClosed: $1) }
         await run { $0.stopSnapshots(patience: .seconds(2), $1) }
+        await run { $0.threads.whenAllEnded(patience: .seconds(2), $1) }
+        loop.threads.close()
         try? await group.shutdownGracefully()
         lock.withLock { $0 = nil }
         loop.logger.debug("stopped")

@@ -30,11 +30,14 @@ package enum Server {
         let clients = configuration.clients
         let sockets = try BoundSocket.bind(clients.addresses, port: clients.port)
         let group = LoopGroup.start()
+        let eventLoop = group.next()
+        let threads = LoopThreads(eventLoop: eventLoop)
         do {
             let start = ServerStart(
                 configuration: configuration,
                 logger: logger,
-                eventLoop: group.next(),
+                eventLoop: eventLoop,
+                threads: threads,
                 disk: disk,
                 gzip: gzip,
                 adjustLimits: adjustLimits,
@@ -48,7 +51,7 @@ package enum Server {
                 do {
                     try await opened.loop.eventLoop.flatSubmit { ports.open(socket) }.get()
                 } catch {
-                    await opened.abandon()
+                    await opened.abandon(ports)
                     let code = (error as? IOError)?.errnoCode ?? 0
                     throw BoundSocket.failure(code, socket.address.ipAddress ?? "?", socket.port, of: .clients)
                 }
@@ -57,6 +60,7 @@ package enum Server {
             logger.info("serving clients", metadata: ["addresses": "\(addresses.joined(separator: " "))"])
             return RunningServer(opened, group: group, ports: ports, addresses: addresses)
         } catch {
+            threads.close()
             try? await group.shutdownGracefully()
             throw (error as? StartError) ?? StartError("\(error)")
         }

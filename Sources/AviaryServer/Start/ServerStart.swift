@@ -18,6 +18,7 @@ struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
     let configuration: ServerConfiguration
     let logger: Logger
     let eventLoop: any EventLoop
+    let threads: LoopThreads
     let disk: D
     let gzip: Gzip
     let adjustLimits: @Sendable (inout Limits) -> Void
@@ -33,19 +34,15 @@ struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
                 configuration: configuration,
                 owner: owner
             )
-            let core = ServerCore(
-                options: CoreOptions(configuration),
-                seed: .random(in: .min ... .max),
-                now: SystemClock.now(),
-                role: configuration.ensemble == nil ? .standalone : .looking
-            )
-            let loop: ServerLoop
-            if let ensemble = configuration.ensemble {
-                loop = try openMember(ensemble, store, core, port: port)
-            } else {
-                loop = try open(store, core, port: port)
+            // Nobody else may have the directory before the threads are gone that work in it.
+            defer { withExtendedLifetime(lock) {} }
+            do {
+                let loop = try open(store, port: port)
+                return OpenedServer(loop: loop, dataDirectory: store.directories.data, lock: lock)
+            } catch {
+                threads.waitUntilEnded(patience: .seconds(5))
+                throw error
             }
-            return OpenedServer(loop: loop, dataDirectory: store.directories.data, lock: lock)
         } catch let error as StorageError {
             throw StartError(error)
         } catch {
@@ -53,7 +50,18 @@ struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         }
     }
 
-    private func open(
+    private func open(_ store: DataStore<D, Gzip>, port: Int) throws -> ServerLoop {
+        let core = ServerCore(
+            options: CoreOptions(configuration),
+            seed: .random(in: .min ... .max),
+            now: SystemClock.now(),
+            role: configuration.ensemble == nil ? .standalone : .looking
+        )
+        guard let ensemble = configuration.ensemble else { return try openAlone(store, core, port: port) }
+        return try openMember(ensemble, store, core, port: port)
+    }
+
+    private func openAlone(
         _ store: DataStore<D, Gzip>,
         _ core: consuming ServerCore,
         port: Int
@@ -89,6 +97,7 @@ struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         adjustLimits(&limits)
         let loop = ServerLoop(
             eventLoop: eventLoop,
+            threads: threads,
             core: core,
             configuration: configuration,
             limits: limits,
@@ -163,7 +172,7 @@ struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
     ) throws {
         let link = StorageLink(log: LogThread(), snapshots: SnapshotThread())
         loop.storage = link
-        let eventLoop = eventLoop
+        let threads = threads
         let worker = try store.openWorker(
             lastZxid: report.lastZxid,
             limits: loop.limits,
@@ -173,14 +182,16 @@ struct ServerStart<D: Disk, Gzip: StreamCodec>: Sendable {
         loop.setLogRoom(worker.space, availableBytes: worker.availableBytes)
         let hasLog = link.log.start(
             worker,
-            report: { report in eventLoop.execute { loop.stored(report) } },
+            threads: threads,
+            report: { report in threads.report { loop.stored(report) } },
             failed: fatal
         )
         let hasSnapshots = link.snapshots.start(
             StoredSnapshots(store, log: logger),
             purgeInterval: configuration.storage.purge?.interval,
             purgesAtOnce: report.allowsPurge,
-            report: { report in eventLoop.execute { loop.snapshotReported(report) } }
+            threads: threads,
+            report: { report in threads.report { loop.snapshotReported(report) } }
         )
         guard hasLog, hasSnapshots else {
             if hasLog { link.log.stop() }
@@ -197,13 +208,18 @@ struct OpenedServer: Sendable {
     /// Keeps other servers out of the directory.
     let lock: any Sendable
 
-    /// Ends the threads of a server whose port could not be opened after all.
-    func abandon() async {
+    /// Ends a server whose port could not be opened after all, and its threads.
+    func abandon(_ ports: ClientPorts) async {
         await withCheckedContinuation { continuation in
             loop.eventLoop.execute { [loop] in
-                loop.leaveEnsemble()
-                loop.stopLog(patience: .seconds(5)) {
-                    loop.stopSnapshots(patience: .seconds(2)) { continuation.resume() }
+                loop.beginStopping()
+                ports.close {
+                    loop.leaveEnsemble()
+                    loop.stopLog(patience: .seconds(5)) {
+                        loop.stopSnapshots(patience: .seconds(2)) {
+                            loop.threads.whenAllEnded(patience: .seconds(2)) { continuation.resume() }
+                        }
+                    }
                 }
             }
         }

@@ -1,4 +1,5 @@
 import Foundation
+import NIOPosix
 import Testing
 import ZooKeeperProtocol
 
@@ -221,7 +222,8 @@ struct DynamicFilesTests {
         let home = try Home(Self.static3)
         let log = RecordingLog()
         let thread = ConfigurationThread()
-        try #require(thread.start(home.files, logger: log.logger))
+        let threads = LoopThreads(eventLoop: MultiThreadedEventLoopGroup.singleton.next())
+        try #require(thread.start(home.files, threads: threads, logger: log.logger))
         for version in 1...20 as ClosedRange<Int64> {
             let next = try configuration(Self.static3, version)
             thread.submit(.propose(next))

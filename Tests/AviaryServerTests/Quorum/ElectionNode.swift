@@ -43,7 +43,7 @@ final class ElectionNode: Sendable {
         transport = ElectionTransport(
             options: options,
             eventLoop: loop,
-            resolver: NameResolver(eventLoop: loop, lookup: lookup),
+            resolver: NameResolver(eventLoop: loop, threads: LoopThreads(eventLoop: loop), lookup: lookup),
             logger: log.logger
         )
         let socket = try BoundSocket.bind(try SocketAddress(ipAddress: "127.0.0.1", port: 0))

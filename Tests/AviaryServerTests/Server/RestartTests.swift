@@ -1,4 +1,5 @@
 import Foundation
+import NIOCore
 import Testing
 
 @testable import AviaryServer
@@ -139,6 +140,39 @@ struct RestartTests {
             #expect(directory.files.isEmpty)
         }
     }
+
+    #if os(Linux)
+        // Elsewhere a machine has one address of this kind.
+        @Test("A port that is taken on one of two addresses leaves nothing behind on the other, nor in the directory")
+        func onePortOfTwo() async throws {
+            let directory = try TestDirectory()
+            let other = try BoundSocket.bind(SocketAddress(ipAddress: "127.0.0.1", port: 0))
+            let port = other.port
+            let descriptor = other.release()
+            defer { close(descriptor) }
+            let log = RecordingLog()
+            var configuration = TestServer.configuration(directory)
+            configuration.clients.addresses = .only(["127.0.0.2", "127.0.0.1"])
+            configuration.clients.port = port
+            let error = await #expect(throws: StartError.self) {
+                _ = try await Server.start(
+                    configuration: configuration,
+                    logger: log.logger,
+                    disk: FaultDisk(),
+                    gzip: ZlibCodec(),
+                    // Behind the claim of the ports, and before clients are let in.
+                    adjustLimits: { _ in _ = listen(descriptor, 1) },
+                    fatal: { _ in }
+                )
+            }
+            #expect(error?.description.contains("port \(port) is taken") == true)
+            #expect(log.count(containing: "opening it again") == 0)
+            try await TestServer.with(in: directory) { server in
+                let client = try server.open()
+                #expect(try client.create("/a").error == 0)
+            }
+        }
+    #endif
 
     @Test("A damaged log is named, and not served")
     func damage() async throws {
