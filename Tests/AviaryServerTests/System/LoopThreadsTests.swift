@@ -1,3 +1,4 @@
+import Dispatch
 import NIOCore
 import NIOPosix
 import Testing
@@ -12,7 +13,9 @@ struct LoopThreadsTests {
     func end() async throws {
         let threads = LoopThreads(eventLoop: eventLoop)
         await ended(threads, patience: .hours(1))
-        let gate = Gate()
+        // Not a `Gate`, which opens by itself after a while: all other tests may run between two lines here.
+        let gate = DispatchSemaphore(value: 0)
+        defer { gate.signal() }
         let isDone = Guarded(false)
         let isStarted = threads.start("test") {
             gate.wait()
@@ -24,7 +27,7 @@ struct LoopThreadsTests {
         #expect(!isDone.withLock { $0 })
         threads.waitUntilEnded(patience: .milliseconds(1))
         #expect(!isDone.withLock { $0 })
-        gate.open()
+        gate.signal()
         await ended(threads, patience: .hours(1))
         #expect(isDone.withLock { $0 })
         threads.waitUntilEnded(patience: .seconds(3600))
