@@ -46,8 +46,8 @@ extension Peer {
         inRole(&output) { peer, output throws(RoleEnd) in
             peer.leading?.forget(link, into: &output)
             try peer.leading?.checkDeserters(state: peer.state)
-            guard let learning = peer.learning, learning.link == link else { return }
-            throw RoleEnd("leader \(learning.leader) closed the link while \(learning.phase)")
+            guard peer.learning?.link == link else { return }
+            try peer.learning?.closed(state: peer.state, at: peer.time)
         }
     }
 

@@ -92,9 +92,10 @@ struct PeerState: ~Copyable {
     }
 
     /// Whom an observer asks: followers in any order, so that they share the work, and the leader where none of them
-    /// answers.
+    /// answers. Twice, because one that is not in sync with its leader yet closes the link.
     mutating func masters(under leader: ServerID) -> [ServerID] {
-        configurations.current.voters.filter { $0 != leader }.shuffled(using: &random) + [leader]
+        let followers = configurations.current.voters.filter { $0 != leader }.shuffled(using: &random)
+        return followers + followers + [leader]
     }
 
     /// A name for a connection that this side opens; the listener's have the high bit clear.

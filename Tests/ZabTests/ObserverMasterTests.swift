@@ -36,6 +36,51 @@ struct ObserverMasterTests {
         #expect(ensemble.checker.violations == [])
     }
 
+    @Test("A master that is behind keeps an observer waiting, and takes nothing back", arguments: 1...10)
+    func behind(seed: Int) throws {
+        let ensemble = try Simulation(seed: UInt64(seed), voters: 3, observers: 1, hasObserverMasters: true)
+        var truncated: [ServerID] = []
+        ensemble.trace = { from, type, _, to in if to == ServerID(4), type == .trunc { truncated.append(from) } }
+        for server in ensemble.servers.prefix(3) { ensemble.start(server) }
+        try #require(ensemble.run(seconds: 10) { ensemble.servers.prefix(3).allSatisfy(\.isServing) })
+        ensemble.start(ensemble[4])
+        try #require(ensemble.run(seconds: 10) { ensemble[4].isServing })
+        let leader = try #require(ensemble.servers.first { $0.peer?.mayPropose == true })
+        let master = try #require(ensemble.servers.first { $0.peer?.mastering?.serving.links.isEmpty == false })
+        let other = try #require(ensemble.servers.prefix(3).first { $0 !== leader && $0 !== master })
+        ensemble.cut(leader.id, other.id, isSilent: true)
+        for _ in 0..<5 { ensemble.propose(on: leader) }
+        try #require(ensemble.run(seconds: 0.2) { ensemble[4].tree.count == 5 })
+        ensemble.crash(master)
+        ensemble.run(seconds: 0.4)
+        ensemble.heal(leader.id, other.id)
+        #expect(ensemble.run(seconds: 20) { !master.isUp && other.tree.count == 5 && ensemble[4].isServing })
+        #expect(truncated == [])
+        #expect(ensemble[4].tree.count == 5)
+        #expect(ensemble.checker.violations == [])
+    }
+
+    @Test("What never was committed is waited for only so long, and the leader takes it back")
+    func ahead() throws {
+        let ensemble = try Simulation(seed: 5, voters: 3, observers: 1, hasObserverMasters: true)
+        ensemble.startAll()
+        try #require(ensemble.run(seconds: 10) { ensemble.servers.allSatisfy(\.isServing) })
+        let leader = try #require(ensemble.servers.first { $0.peer?.mayPropose == true })
+        ensemble.propose(on: leader)
+        try #require(ensemble.run(seconds: 10) { ensemble.servers.allSatisfy { $0.log.count == 1 } })
+        ensemble.crash(ensemble[4])
+        var record = try #require(ensemble[4].log.last)
+        record.zxid = record.zxid.next
+        ensemble[4].log.append(record)
+        var reasons: [String] = []
+        ensemble.noteTrace = { if $1.level == .warning, $0 != ServerID(4) { reasons.append($1.message) } }
+        ensemble.start(ensemble[4])
+        #expect(ensemble.run(seconds: 10) { ensemble[4].isServing })
+        #expect(ensemble[4].tree.count == 1)
+        #expect(reasons.count == 1 && reasons.allSatisfy { $0.contains("not known to be committed") }, "\(reasons)")
+        #expect(ensemble.checker.violations == [])
+    }
+
     @Test("What is asked of a master is handed on, and each answer finds its way back")
     func questions() throws {
         let ensemble = try Simulation(seed: 3, voters: 3, observers: 1, hasObserverMasters: true)
@@ -71,7 +116,10 @@ struct ObserverMasterTests {
     }
 
     /// Whoever hears first that the leader hands over may come to the next one before that knows.
-    @Test("A server that serves observers takes in those that it is about to lead", arguments: 1...20 as ClosedRange<UInt64>)
+    @Test(
+        "A server that serves observers takes in those that it is about to lead",
+        arguments: 1...20 as ClosedRange<UInt64>
+    )
     func handOver(seed: UInt64) throws {
         let ensemble = try Simulation(
             seed: seed,

@@ -12,7 +12,7 @@ extension Leader {
         guard time >= pingAt else { return }
         pingAt = time + state.options.tick / 2
         for link in links {
-            if let reason = link.overdue(at: time, options: state.options, sent: state.history) {
+            if let reason = link.overdue(at: time, options: state.options, sent: state.history, isMaster: isMaster) {
                 drop(link.id, reason, into: &output)
             }
         }
@@ -131,9 +131,17 @@ extension Leader {
 
 extension LearnerLink {
     /// Why this learner has been waited for long enough; nil when it has not.
-    fileprivate func overdue(at time: Int64, options: PeerOptions, sent history: borrowing History) -> String? {
+    fileprivate func overdue(
+        at time: Int64,
+        options: PeerOptions,
+        sent history: borrowing History,
+        isMaster: Bool
+    ) -> String? {
         let silence = time - heardAt
         switch phase {
+        case .acknowledged where isMaster:
+            // Another may know, or the leader will say that it was never decided.
+            return silence > options.syncTime ? "its \(lastZxid) is not known to be committed here" : nil
         case .introduced, .acknowledged:
             // It waits for us.
             return nil

@@ -12,7 +12,7 @@ struct LearnerLink: Sendable {
         case introduced
         /// Has LEADERINFO, owes ACKEPOCH.
         case electing
-        /// Waits for a quorum of ACKEPOCH.
+        /// Waits for a quorum of ACKEPOCH; at a master, for the commit of what it has already.
         case acknowledged
         /// The log is read for it.
         case readingLog

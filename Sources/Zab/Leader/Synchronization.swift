@@ -13,6 +13,7 @@ extension Leader {
     ) {
         guard let index = index(of: link) else { return }
         links[index].heardAt = time
+        guard !isAhead(links[index]) else { return }
         if state.options.forceSnapshotSync, links[index].lastZxid != historyForLearners {
             return requestSnapshot(index, into: &output)
         }
@@ -26,6 +27,20 @@ extension Leader {
             requestRecords(index, isFirst: true, state: state, into: &output)
         case .snapshot:
             requestSnapshot(index, into: &output)
+        }
+    }
+
+    /// Whether an observer comes to a master with what the leader of this epoch has sent and the master does not know to
+    /// be committed. It has that from another master, which was told earlier: it would be wrong to take it back, so the
+    /// observer waits (`syncHeldBack`).
+    private func isAhead(_ link: LearnerLink) -> Bool {
+        isMaster && link.lastZxid.epoch == epoch && link.lastZxid.counter != 0 && link.lastZxid > historyForLearners
+    }
+
+    /// More is committed: brings those up to date that waited for it.
+    mutating func syncHeldBack(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
+        for link in links where link.phase == .acknowledged && !isAhead(link) {
+            synchronize(link.id, state: state, at: time, into: &output)
         }
     }
 

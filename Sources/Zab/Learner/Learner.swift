@@ -37,8 +37,9 @@ struct Learner: Sendable {
     var phase = Phase.connecting
     var link: LinkID
     private var attempt = 1
-    /// When connecting is given up, or goes on.
+    /// When connecting is given up, or goes on; and when it goes on with another server.
     private var connectDeadline: Int64
+    private var attemptDeadline = Int64.max
     private var reconnectAt = Int64.max
     var heardAt: Int64
 
@@ -76,12 +77,20 @@ struct Learner: Sendable {
         link = state.nextLink()
         connectDeadline = time + state.options.connectTime
         heardAt = time
-        output.links.append(.connect(link, to: targets[0]))
+        connect(to: targets[0], at: time, into: &output)
     }
 
     var isSynced: Bool { phase == .broadcast }
 
     // MARK: Connecting
+
+    private mutating func connect(to target: ServerID, at time: Int64, into output: inout ZabOutput) {
+        phase = .connecting
+        // Who is not there may answer nothing at all: as much is left for each of those who were not asked yet.
+        let others = targets.count - attempt
+        attemptDeadline = others > 0 ? time + (connectDeadline - time) / Int64(others + 1) : .max
+        output.links.append(.connect(link, to: target))
+    }
 
     mutating func connected(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
         guard phase == .connecting else { return }
@@ -101,6 +110,26 @@ struct Learner: Sendable {
     /// A leader that was just elected may not listen yet; one that stays away is not waited for.
     mutating func connectFailed(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
         guard phase == .connecting else { return }
+        try connectAnew(state: state, at: time)
+    }
+
+    /// The link is gone. Where it has changed nothing yet, another server may take this one in.
+    mutating func closed(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
+        switch phase {
+        case .reconnecting:
+            // That was given up already.
+            break
+        case .discovery where targets.count > 1, .acknowledging where targets.count > 1:
+            // What this server has, and a master does not know of, the leader does.
+            if phase == .acknowledging { attempt = max(attempt, targets.count - 1) }
+            connectDeadline = time + state.options.connectTime
+            try connectAnew(state: state, at: time)
+        default:
+            throw RoleEnd("leader \(leader) closed the link while \(phase)")
+        }
+    }
+
+    private mutating func connectAnew(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
         guard attempt < max(Learner.maxAttempts, targets.count) else {
             throw RoleEnd("leader \(leader) cannot be reached after \(attempt) attempts")
         }
@@ -115,7 +144,7 @@ struct Learner: Sendable {
 
     func nextDeadline(options: PeerOptions) -> Int64 {
         switch phase {
-        case .connecting: connectDeadline
+        case .connecting: min(connectDeadline, attemptDeadline)
         case .reconnecting: min(connectDeadline, reconnectAt)
         default: heardAt + silenceLimit(options) + 1
         }
@@ -129,10 +158,13 @@ struct Learner: Sendable {
         switch phase {
         case .connecting, .reconnecting:
             guard time < connectDeadline else { throw RoleEnd("leader \(leader) did not accept a connection in time") }
+            if phase == .connecting, time >= attemptDeadline {
+                output.links.append(.close(link))
+                try connectAnew(state: state, at: time)
+            }
             guard phase == .reconnecting, time >= reconnectAt else { return }
-            phase = .connecting
             link = state.nextLink()
-            output.links.append(.connect(link, to: targets[(attempt - 1) % targets.count]))
+            connect(to: targets[(attempt - 1) % targets.count], at: time, into: &output)
         default:
             let silence = time - heardAt
             guard silence > silenceLimit(state.options) else { return }

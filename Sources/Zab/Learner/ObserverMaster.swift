@@ -161,6 +161,7 @@ struct ObserverMaster: Sendable {
         guard zxid > serving.committed else { return }
         serving.committed = zxid
         serving.activations = activations
+        serving.syncHeldBack(state: state, at: time, into: &output)
         serving.pumpAll(state: state, at: time, into: &output)
     }
 }
