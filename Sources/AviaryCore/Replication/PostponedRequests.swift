@@ -26,30 +26,37 @@ struct PostponedRequests: ~Copyable {
     static let capacity = 10_000
 
     private var requests = FIFO<Request>()
+    /// How many there are of each session that has any.
+    private var counts: [SessionID: Int] = [:]
 
     init() {}
 
     var isEmpty: Bool { requests.isEmpty }
     var isFull: Bool { requests.count >= PostponedRequests.capacity }
 
-    mutating func append(_ request: Request) { requests.append(request) }
+    mutating func append(_ request: Request) {
+        requests.append(request)
+        counts[request.session, default: 0] += 1
+    }
 
-    mutating func takeAll() -> FIFO<Request> { requests.takeAll() }
+    mutating func takeAll() -> FIFO<Request> {
+        counts.removeAll()
+        return requests.takeAll()
+    }
 
-    mutating func removeAll() { requests.removeAll() }
+    mutating func removeAll() {
+        counts.removeAll()
+        requests.removeAll()
+    }
 
     mutating func removeAll(of learner: LearnerID) {
-        var old = requests.takeAll()
+        var old = takeAll()
         while let request = old.popFirst() {
-            if request.learner != learner { requests.append(request) }
+            if request.learner != learner { append(request) }
         }
     }
 
-    func holdsAny(of session: SessionID) -> Bool {
-        var isFound = false
-        requests.forEach { if $0.session == session { isFound = true } }
-        return isFound
-    }
+    func holdsAny(of session: SessionID) -> Bool { counts[session] != nil }
 }
 
 extension ServerCore {
