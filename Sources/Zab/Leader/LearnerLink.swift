@@ -52,6 +52,8 @@ struct LearnerLink: Sendable {
     var nextCommit = 0
     /// While the log is read: the last transaction sent.
     var readThrough = Zxid.zero
+    /// What was asked of the log goes no further.
+    var readLimit = Zxid.zero
     /// Whether the disk owes an answer, and whether that is the first.
     var isReading = false
     var isFirstRead = false

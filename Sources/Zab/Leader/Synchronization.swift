@@ -100,6 +100,7 @@ extension Leader {
             maxBytes: max(min(links[index].credit, 1 << 20), 16 << 10),
             isFirst: isFirst
         )
+        links[index].readLimit = through
         links[index].isFirstRead = isFirst
         links[index].isReading = true
         output.links.append(.readHistory(links[index].id, request))
@@ -132,7 +133,11 @@ extension Leader {
         case (.readingLog, .records(let previous, let records)):
             guard !links[index].isFirstRead || begin(index, previous: previous, records, state: state, into: &output)
             else { return }
-            for record in records { send(record, index, into: &output) }
+            // A snapshot may end with the zxid of a NEWLEADER, which is in no log: then the record that follows is read,
+            // too, to see where to stop. It need not be committed.
+            let limit = links[index].readLimit
+            for record in records where record.zxid <= limit { send(record, index, into: &output) }
+            if let last = records.last, last.zxid > limit { links[index].readThrough = limit }
             continueReading(link, isAtEnd: records.isEmpty, state: state, at: time, into: &output)
         case (.readingLog, .impossible):
             if links[index].isFirstRead, links[index].lastZxid != .zero {
