@@ -35,6 +35,8 @@ package struct Peer: ~Copyable {
     var announcedRole: UInt64 = 0
     /// Voters without memory that an operator was told of, so as not to say it again and again.
     var explainedLoss: Set<ServerID> = []
+    /// Answers to notifications, oldest first.
+    var answered: [Answered] = []
     /// Servers that may know of a newer configuration than this one, which is no member of its own.
     let acquaintances: [ServerID]
     private(set) var isStarted = false

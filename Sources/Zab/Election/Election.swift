@@ -61,7 +61,8 @@ struct Election: Sendable {
             switch standing {
             case .candidate(let end): Vote(leader: me, zxid: end.zxid, peerEpoch: end.epoch, round: 0)
             case .elector(let end): Vote(leader: .none, zxid: end.zxid, peerEpoch: end.epoch, round: 0)
-            case .onlooker, .latecomer: .none(round: 0)
+            case .onlooker: .undecided
+            case .latecomer: .none(round: 0)
             }
         own.round = round
         vote = own
@@ -134,15 +135,15 @@ struct Election: Sendable {
         // It may have had a leader a moment ago; it has none now.
         settled.remove(ballot.from)
         // Who has no candidate has said nothing in its round that anybody could have heard: it takes the others'.
-        if case .elector = standing, vote.leader == .none, ballot.vote.round < round { join(ballot.vote.round) }
+        if !mayBeElected, vote.leader == .none, ballot.vote.round < round { join(ballot.vote.round) }
         guard ballot.vote.round >= round else { return .none }
         let before = vote
         if ballot.vote.round > round {
             round = ballot.vote.round
             received.removeAll()
             own.round = round
-            vote = ballot.vote.beats(own, weight: electorate.weight(of: ballot.vote.leader)) ? ballot.vote : own
-        } else if ballot.vote.beats(vote, weight: electorate.weight(of: ballot.vote.leader)) {
+            vote = electorate.prefers(ballot.vote, to: own) ? ballot.vote : own
+        } else if electorate.prefers(ballot.vote, to: vote) {
             vote = ballot.vote
         }
         // Only what is new is answered: two servers that weigh votes differently do not go on for ever.
@@ -195,6 +196,8 @@ struct Election: Sendable {
         guard ballot.vote.leader == me else { return box[ballot.vote.leader]?.state == .leading }
         return own.leader == me && ballot.vote.round == round
     }
+
+    private var mayBeElected: Bool { if case .candidate = standing { true } else { false } }
 
     /// Whether this server's vote counts.
     var hasVote: Bool {

@@ -6,6 +6,18 @@ struct Electorate {
     let links: ElectionLinks
 
     func isVoter(_ server: ServerID) -> Bool { configurations.isVoter(server) }
+    /// Whether a vote replaces `other`: the later epoch, then the longer history (section 5.3); then whoever is a voter of
+    /// the configuration in force, since those who have not heard of a proposed one know nobody else; then the larger id.
+    func prefers(_ vote: Vote, to other: Vote) -> Bool {
+        // Without weight nobody is elected.
+        guard weight(of: vote.leader) != 0 else { return false }
+        if vote.peerEpoch != other.peerEpoch { return vote.peerEpoch > other.peerEpoch }
+        if vote.zxid != other.zxid { return vote.zxid > other.zxid }
+        let isKnown = configurations.current.isVoter(vote.leader)
+        guard isKnown == configurations.current.isVoter(other.leader) else { return isKnown }
+        return vote.leader > other.leader
+    }
+
     func isQuorum(_ servers: Set<ServerID>) -> Bool { configurations.isQuorum(servers) }
     func isFollowing(_ servers: Set<ServerID>) -> Bool { configurations.isFollowing(servers) }
     func weight(of server: ServerID) -> Int64 { configurations.weight(of: server) }

@@ -45,17 +45,17 @@ extension Peer {
         noteLooker(server, isLooking: notification.state == .looking)
         adoptConfiguration(of: notification, into: &output)
         guard state.configurations.isVoter(server) else {
-            // It takes no part in the vote, and only asks who leads.
-            if notification.state == .looking { answer(server, into: &output) }
+            // It takes no part in the vote, and only asks who leads, or who is a member.
+            if notification.state == .looking { answer(server, to: notification, into: &output) }
             return
         }
-        let hasCandidate = state.configurations.isVoter(notification.leader)
-        noteAbstainer(server, isOne: notification.state == .looking && !hasCandidate)
-        if notification.state == .looking, hasCandidate { noteMemory(of: server, into: &output) }
+        let hasLostMemory = notification.leader == .none && notification.zxid == Vote.none(round: 0).zxid
+        noteAbstainer(server, isOne: notification.state == .looking && hasLostMemory)
+        if notification.state == .looking, !hasLostMemory { noteMemory(of: server, into: &output) }
         if election.isLooking {
             vote(notification, from: server, into: &output)
         } else if notification.state == .looking {
-            answer(server, into: &output)
+            answer(server, to: notification, into: &output)
             heardLooking(server, Ballot(notification, from: server).vote, into: &output)
         }
     }
@@ -76,14 +76,14 @@ extension Peer {
             notifyVoters(into: &output)
         case .outvoted:
             // Our vote may have reached it while it still had a leader; it would wait for us to repeat it.
-            if election.hasVote { answer(server, into: &output) }
+            if election.hasVote { answer(server, to: notification, into: &output) }
         case .none:
             // Who has no vote says nothing by itself: each of two such would answer the other for ever.
             guard election.hasVote, ballot.state == .looking else { return }
             // Who has no candidate has not heard of ours, and would wait for us to repeat it.
             let lacksCandidate = !state.configurations.isVoter(ballot.vote.leader)
             let isNews = lacksCandidate && state.configurations.isVoter(election.vote.leader)
-            if isNews || ballot.vote.round < election.round { answer(server, into: &output) }
+            if isNews || ballot.vote.round < election.round { answer(server, to: notification, into: &output) }
         }
     }
 
@@ -94,7 +94,7 @@ extension Peer {
         let isLost =
             vote.round > own.round
             || vote.round == own.round && state.configurations.isVoter(vote.leader)
-                && vote.beats(own, weight: state.configurations.weight(of: vote.leader))
+                && state.electorate.prefers(vote, to: own)
         inRole(&output) { peer, _ throws(RoleEnd) in
             try peer.leading?.heard(
                 lookingVoter: server,
@@ -111,7 +111,7 @@ extension Peer {
         state.links.set(server, isUp: isUp)
         guard election.isLooking else { return }
         // What the transport repeats on a new connection may be old.
-        if isUp, state.configurations.isVoter(server) { answer(server, into: &output) }
+        if isUp, state.configurations.isVoter(server) { output.notifications.append((to: server, notification)) }
         countVotes(into: &output)
     }
 
@@ -129,9 +129,34 @@ extension Peer {
         }
     }
 
-    private mutating func answer(_ server: ServerID, into output: inout ZabOutput) {
+    /// Answers what a server has said, unless it has been answered the same just now: two that differ about who votes
+    /// would answer each other for ever.
+    private mutating func answer(_ server: ServerID, to question: Notification, into output: inout ZabOutput) {
         guard election.isLooking || leading != nil || learning != nil else { return }
-        output.notifications.append((to: server, notification: notification))
+        let answer = notification
+        if let index = answered.firstIndex(where: { $0.server == server }) {
+            let last = answered.remove(at: index)
+            let pause = Int64(state.options.minNotificationMilliseconds) * 1000 / 2
+            if last.question == question, last.answer == answer, time - last.time < pause {
+                return answered.append(last)
+            }
+        } else if answered.count >= Peer.maxAnswered {
+            answered.removeFirst()
+        }
+        answered.append(Answered(server: server, question: question, answer: answer, time: time))
+        output.notifications.append((to: server, notification: answer))
+    }
+
+    /// Anybody may knock.
+    private static let maxAnswered = 64
+
+    /// What was said to a server last.
+    struct Answered: Sendable {
+        var server: ServerID
+        var question: Notification
+        var answer: Notification
+        /// Microseconds.
+        var time: Int64
     }
 
     /// What this server says of itself.
@@ -170,7 +195,7 @@ extension Peer {
     /// Says so when so many voters have lost their memory that the others cannot decide anything: nobody can know any
     /// more what was promised, and no waiting helps.
     private mutating func explainLostMemory(into output: inout ZabOutput) {
-        var lost = election.abstaining
+        var lost = state.abstainers
         if election.standing == .latecomer { lost.insert(state.me) }
         let voters = state.configurations.voters
         guard state.isVoter, lost != explainedLoss, !state.configurations.isQuorum(Set(voters).subtracting(lost)) else {

@@ -10,23 +10,17 @@ struct Vote: Equatable, Sendable {
     /// Which election of the sender this vote belongs to.
     var round: Int64
 
-    /// Of a server that may not be elected and knows of nobody.
+    /// Of a server that may not be elected and has not heard of anybody who may; unlike one without memory it counts where
+    /// somebody takes it for a voter.
+    static let undecided = Vote(leader: .none, zxid: .zero, peerEpoch: .zero, round: 0)
+
+    /// Of a server that takes no part, and knows of nobody.
     static func none(round: Int64) -> Vote {
         Vote(leader: .none, zxid: Zxid(.min), peerEpoch: Epoch(.min), round: round)
     }
 
     /// A database that is not there, and so nobody's candidate.
     static let unknownZxid = Zxid(-1)
-
-    /// Whether this vote replaces `other`: the later epoch, then the longer history, then the larger id (section 5.3).
-    ///
-    /// - Parameter weight: of this vote's leader; without weight nobody is elected.
-    func beats(_ other: Vote, weight: Int64) -> Bool {
-        guard weight != 0 else { return false }
-        if peerEpoch != other.peerEpoch { return peerEpoch > other.peerEpoch }
-        if zxid != other.zxid { return zxid > other.zxid }
-        return leader > other.leader
-    }
 }
 
 /// A vote as it was heard.

@@ -128,9 +128,16 @@ struct Leader: Sendable {
     /// The followers that have come at least as far as `phase`, and this server: what is asked whether it is a quorum.
     func servers(from phase: LearnerLink.Phase, state: borrowing PeerState) -> Set<ServerID> {
         var servers: Set<ServerID> = [state.me]
-        for link in links where link.phase >= phase && link.counts { servers.insert(link.server) }
+        for link in links where link.phase >= phase && counts(link) { servers.insert(link.server) }
         return servers
     }
+
+    /// Whether a learner counts as one of those who decide.
+    ///
+    /// One that comes as an observer may be a voter, of a configuration that it has not heard of: until there is a leader
+    /// it cannot, and without it there may be none. What it says of epochs and that it has a history holds like anybody's;
+    /// to acknowledge proposals it has to come back as a follower.
+    func counts(_ link: LearnerLink) -> Bool { !link.isForgetful && (link.isFollower || !isEstablished) }
 
     // MARK: Packets
 

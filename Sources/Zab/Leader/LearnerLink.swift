@@ -102,7 +102,4 @@ struct LearnerLink: Sendable {
 
     /// A voter whose acknowledgements count, or a follower that is no voter.
     var isFollower: Bool { !isObserver }
-
-    /// Whether it counts as one of those who decide.
-    var counts: Bool { isFollower && !isForgetful }
 }
