@@ -116,7 +116,10 @@ let package = Package(
         ),
         .testTarget(
             name: "AviaryServerTests",
-            dependencies: ["AviaryServer", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix, logging],
+            dependencies: [
+                "AviaryServer", "AviaryEnsemble", "AviaryCore", "AviaryStorage", "ZooKeeperProtocol", nio, nioPosix,
+                logging,
+            ],
             swiftSettings: settings
         ),
         .testTarget(name: "AviaryTests", dependencies: ["aviary"], swiftSettings: settings),

@@ -96,6 +96,8 @@ package enum WriteCheck {
             }
         case (.nothing, .delete), (.nothing, .closeSession):
             break
+        case (.data(let told, _), .setData(_, let text, _, isReconfig: true)) where told == text:
+            break
         default:
             throw Violation(.wrongReply, "\(name(operation)): \(reply.answer) for \(entry.txn.body.type)")
         }
@@ -124,6 +126,10 @@ package enum WriteCheck {
         var world = World(committed, before: entry.zxid)
         switch (request, entry.txn.body) {
         case (.closeSession, .closeSession):
+            return
+        case (.reconfigure, .setData(_, _, _, isReconfig: true)):
+            return
+        case (.reconfigure, .error(let code)) where EnsembleRun.refusesReconfiguration(code):
             return
         case (.multi(let requests), .multi(let parts)):
             try checkMulti(requests, parts, entry, &world)
@@ -244,7 +250,7 @@ private struct World {
         case .setData(let path, _, let version), .check(let path, let version):
             guard let node = node(path) else { return .noNode }
             return version != -1 && version != node.version ? .badVersion : nil
-        case .multi, .closeSession, .getData, .exists, .getChildren, .sync, .setWatches, .addWatch, .ping:
+        case .multi, .reconfigure, .closeSession, .getData, .exists, .getChildren, .sync, .setWatches, .addWatch, .ping:
             return nil
         }
     }

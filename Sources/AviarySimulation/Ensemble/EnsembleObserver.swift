@@ -95,11 +95,17 @@ package final class EnsembleObserver {
         now.wasEstablished = now.isLeading && (now.isServing || (before.isLeading && before.wasEstablished))
         countLeadership(before, now, process)
         seen[id] = now
-        guard now.isServing else { return }
+        guard now.isServing else {
+            // A leader may step down in the very turn in which it has committed something.
+            if before.isServing, before.isLeading, now.applied > before.applied {
+                applied(process, now, after: before.applied, isLeading: true)
+            }
+            return
+        }
         if !before.isServing || before.epoch != now.epoch {
             began(process, now)
         } else if now.applied > before.applied {
-            applied(process, now, after: before.applied)
+            applied(process, now, after: before.applied, isLeading: now.isLeading)
         }
     }
 
@@ -140,8 +146,8 @@ package final class EnsembleObserver {
         ZabTrace.Transaction(entry.zxid, fingerprint: entry.fingerprint)
     }
 
-    private func applied(_ process: MemberProcess, _ now: Seen, after before: Zxid) {
-        if now.isLeading { attempt { () throws(Violation) in try commit(upTo: now.applied, process) } }
+    private func applied(_ process: MemberProcess, _ now: Seen, after before: Zxid, isLeading: Bool) {
+        if isLeading { attempt { () throws(Violation) in try commit(upTo: now.applied, process) } }
         let first = committed.position(of: before)
         let last = committed.position(of: now.applied)
         for entry in committed.entries[first..<max(first, last)] {
@@ -202,10 +208,23 @@ package final class EnsembleObserver {
             try committed.append(txn, fingerprint: entry.fingerprint, at: run.time.microseconds)
             run.counts[.transactions] += 1
             try checkQuorum(entry)
+            guard case .setData(_, let text, _, isReconfig: true) = txn.body else { continue }
+            try reconfigured(text)
+            // It needed the quorums of both.
+            try checkQuorum(entry)
         }
         guard zxid.rawValue & 0xffff_ffff == 0 || zxid <= committed.last else {
             throw Violation(.integrity, "\(process.machine.id) has applied \(zxid), which its log does not have")
         }
+    }
+
+    private func reconfigured(_ text: [UInt8]?) throws(Violation) {
+        guard let next = try? QuorumConfiguration.parse(utf8: text ?? []) else {
+            throw Violation(.unusableFile, "a configuration that cannot be read")
+        }
+        run.configuration = next
+        run.counts[.reconfigurations] += 1
+        run.narrate("members are \(next.voters), of \(next.members.map(\.id))")
     }
 
     /// What is committed is stable on a quorum at that moment (P4).

@@ -52,6 +52,9 @@ package enum EnsemblePlace: String, Sendable, CaseIterable {
     case proposalsBetween = "proposals between NEWLEADER and UPTODATE"
     case learnersDropped = "learners dropped by their leader"
     case revalidationsRefused = "sessions that the leader refused to a learner"
+    case reconfigurations = "changes of the members"
+    case reconfigurationsRefused = "… refused"
+    case oldConfigurations = "servers started with their first configuration again"
     case healed = "ensembles healed"
     case needsHuman = "ensembles with too many members that lost their memory"
 }

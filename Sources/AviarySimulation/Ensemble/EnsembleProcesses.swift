@@ -8,11 +8,12 @@ internal import ZooKeeperProtocol
 extension EnsembleRun {
     func start(_ machine: Machine) {
         machine.isStartPlanned = false
-        guard machine.process == nil else { return }
+        guard machine.process == nil, !machine.staysDown else { return }
         machine.isOn = true
         machine.incarnation += 1
         counts[.starts] += 1
         if !machine.hasStarted, settings.needsInitialize { machine.disk.setContents("data/initialize", []) }
+        resetFiles(machine)
         machine.hasStarted = true
         do throws(StorageError) {
             let process = try MemberProcess(machine, self, seed: random.next())

@@ -17,6 +17,8 @@ package enum SimulationEvent: Sendable {
     case history(server: Int, incarnation: Int)
     case snapshot(server: Int, incarnation: Int)
     case forged(server: Int, incarnation: Int)
+    case configuration(server: Int, incarnation: Int)
+    case reconfiguration
     case client(Int)
     case start(server: Int)
     case fault
@@ -44,7 +46,8 @@ package final class EnsembleRun {
     /// Packets between servers are told of too.
     package var tellsPackets = false
     var random: SeededGenerator
-    let configuration: QuorumConfiguration
+    /// What is in force, as far as anybody has applied it.
+    var configuration: QuorumConfiguration
     /// Faults happen.
     var isFaulty = true
     /// What servers send each other, while somebody wants to know.
@@ -71,15 +74,23 @@ package final class EnsembleRun {
         observer = EnsembleObserver(self)
         for id in settings.servers.sorted() {
             let host = Host(Int(id))
-            machines.append(Machine(id: ServerID(id), host: host, seed: random.next()))
+            let configuration = try EnsembleRun.configuration(settings, of: id)
+            machines.append(
+                Machine(id: ServerID(id), host: host, configuration: configuration, seed: random.next())
+            )
             network.add(host)
         }
         for number in 1...settings.clients { addClient(number, &random) }
     }
 
-    private static func configuration(_ settings: EnsembleSettings) throws(Violation) -> QuorumConfiguration {
-        let lines = settings.servers.sorted().map { id in
-            let role = settings.voters.contains(id) ? "participant" : "observer"
+    /// - Parameter server: who is to be in it although it is no member: it could not be started otherwise.
+    private static func configuration(
+        _ settings: EnsembleSettings,
+        of server: Int64? = nil
+    ) throws(Violation) -> QuorumConfiguration {
+        let members = settings.servers.sorted().filter { !settings.outsiders.contains($0) || $0 == server }
+        let lines = members.map { id in
+            let role = settings.observers.contains(id) ? "observer" : "participant"
             return "server.\(id)=server-\(id):2888:3888:\(role);2181"
         }
         do throws(MalformedConfiguration) {
@@ -142,6 +153,8 @@ package final class EnsembleRun {
         options.containerCheckIntervalMilliseconds = 3000
         options.extendedTypes = true
         options.snapCount = settings.snapCount
+        options.reconfigEnabled = settings.hasReconfigurations
+        options.skipACL = settings.hasReconfigurations
         return options
     }
 
@@ -157,7 +170,13 @@ package final class EnsembleRun {
         peer.maxNotificationMilliseconds = settings.maxNotificationMilliseconds
         peer.forceSnapshotSync = settings.forceSnapshotSync
         peer.hasObserverMasters = settings.hasObserverMasters
-        return MemberOptions(peer: peer, limits: recoveryOptions.limits, maximumUnstoredBytes: 32 << 10)
+        peer.reconfigEnabled = settings.hasReconfigurations
+        return MemberOptions(
+            peer: peer,
+            limits: recoveryOptions.limits,
+            isStandaloneEnabled: false,
+            maximumUnstoredBytes: 32 << 10
+        )
     }
 
     /// Faults that a standalone server's recovery can have too.
@@ -217,7 +236,7 @@ package final class EnsembleRun {
         return clients.contains { $0.session == session && $0.attachedServer == host && $0.isAttached }
     }
 
-    func isVoter(_ server: ServerID) -> Bool { settings.voters.contains(server.rawValue) }
+    func isVoter(_ server: ServerID) -> Bool { configuration.isVoter(server) }
     func isQuorum(_ servers: [ServerID]) -> Bool { configuration.isQuorum(Set(servers)) }
 
     // MARK: - The run
@@ -248,6 +267,7 @@ package final class EnsembleRun {
         }
         for client in clients { planClient(client) }
         plan(.fault, after: random.range(0, 2 * settings.faults.interval))
+        planReconfiguration()
         try runUntil(settings.faultPhase)
         try heal()
         try finish()
@@ -284,6 +304,12 @@ package final class EnsembleRun {
             with(server, incarnation, event) { (process) throws(StorageError) in process.stepSnapshots() }
         case .forged(let server, let incarnation):
             with(server, incarnation, event) { (process) throws(StorageError) in process.takeForged() }
+        case .configuration(let server, let incarnation):
+            if let machine = machine(at: Host(server)), machine.incarnation == incarnation {
+                writeConfiguration(machine)
+            }
+        case .reconfiguration:
+            reconfigure()
         case .client(let number):
             let client = clients[number - 1]
             plannedClients[number] = nil

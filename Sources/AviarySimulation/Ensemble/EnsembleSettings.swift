@@ -8,6 +8,10 @@ package struct EnsembleSettings: Sendable {
     /// Ids of voters, then of observers.
     package var voters: [Int64]
     package var observers: [Int64]
+    /// Servers that run and are no members at the beginning.
+    package var outsiders: [Int64] = []
+    /// Clients change the members now and then.
+    package var hasReconfigurations = false
     package var tickMilliseconds: Int
     package var initLimit: Int
     package var syncLimit: Int
@@ -36,9 +40,9 @@ package struct EnsembleSettings: Sendable {
     /// Clients leave observers alone.
     package var clientsUseVoters = false
 
-    package var servers: [Int64] { voters + observers }
-    /// How many voters may be gone while the others still decide.
-    package var spare: Int { (voters.count - 1) / 2 }
+    package var servers: [Int64] { voters + observers + outsiders }
+    /// How many voters may be gone while the others still decide. Where the members change that is not known.
+    package var spare: Int { hasReconfigurations ? 0 : (voters.count - 1) / 2 }
 
     /// How long the disk of a server takes, microseconds.
     package struct DiskSpeed: Sendable {
@@ -85,6 +89,15 @@ package struct EnsembleSettings: Sendable {
         client.requestsPerSession = random.pick([0, 0, 20, 60])
         faultPhase = random.pick([3, 5, 9]) * 1_000_000
         faults = FaultMix(from: &random, voters: voters.count)
+        if count > 1, random.oneIn(4) { drawReconfigurations(&random) }
+    }
+
+    private mutating func drawReconfigurations(_ random: inout SeededGenerator) {
+        hasReconfigurations = true
+        let first = (servers.max() ?? 0) + 1
+        outsiders = (0..<Int64(random.below(3))).map { first + $0 }
+        // How much may be lost depends on who is a member.
+        faults.kinds.removeAll { $0 == .lostDisk || $0 == .flippedBit }
     }
 
     /// Whether an empty directory is no fresh server's unless somebody says so: otherwise one that has lost its disk could
@@ -94,6 +107,7 @@ package struct EnsembleSettings: Sendable {
     package var description: String {
         var text = "\(voters.count) voters"
         if !observers.isEmpty { text += ", observers \(observers)" }
+        if hasReconfigurations { text += ", members change, outsiders \(outsiders)" }
         text += ", tick \(tickMilliseconds), limits \(initLimit)/\(syncLimit), keeps \(recentCount)/\(recentBytes)"
         text += ", snapCount \(snapCount), network \(latency.base)+\(latency.jitter), disk \(disk.base)+\(disk.jitter)"
         return text + ", \(clients) clients, faults: \(faults.description)"

@@ -35,11 +35,16 @@ package final class Machine {
     package var incomingSnapshot: Zxid?
     /// Where a cut of the log is to end that is not known to be done.
     package var cutting: Zxid?
+    /// Its configuration files.
+    package var files: ConfigurationFiles
+    /// On its way to them.
+    var unwritten: [(QuorumConfiguration, isCommitted: Bool)] = []
     /// What was to happen while the process was stopped.
     package var delayed: [SimulationEvent] = []
 
-    package init(id: ServerID, host: Host, seed: UInt64) {
+    package init(id: ServerID, host: Host, configuration: QuorumConfiguration, seed: UInt64) {
         self.id = id
+        files = ConfigurationFiles(configuration)
         self.host = host
         disk = SimulatedDisk(seed: seed)
     }

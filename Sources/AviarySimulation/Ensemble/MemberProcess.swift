@@ -108,6 +108,7 @@ package final class MemberProcess {
             try snapshots.writeFirst(of: &core)
         }
         core.restored(upTo: state.report.lastZxid)
+        let stored = core.storedConfiguration
         self.recovery = state.report
         self.core = core
         worker = try StorageWorker(
@@ -129,9 +130,18 @@ package final class MemberProcess {
         if !remembersAll { run.counts[.memoryLost] += 1 }
         if run.planted == .memoryLossIgnored { remembersAll = true }
         if state.report.tailCut != nil { run.counts[.tailsCut] += 1 }
+        let known = KnownConfigurations(
+            file: machine.files.current,
+            next: machine.files.next,
+            stored: stored,
+            lastZxid: state.report.lastZxid,
+            isReconfigEnabled: run.settings.hasReconfigurations
+        )
         member = Member(
             options: run.memberOptions(machine.id),
-            configuration: run.configuration,
+            configuration: known.current,
+            proposed: known.proposed,
+            acquaintances: machine.files.current.voters,
             durable: DurableState(
                 lastZxid: state.report.lastZxid,
                 acceptedEpoch: state.accepted,

@@ -52,6 +52,9 @@ extension MemberProcess {
         let notifications = member.orders.notifications
         let connectsAll = member.orders.connectAll
         let wantsReload = member.orders.wantsReload
+        for (configuration, isCommitted) in member.orders.configurations {
+            run.write(configuration, isCommitted: isCommitted, to: machine)
+        }
         for note in member.orders.notes {
             if note.message.hasPrefix("closing the link of a learner: nothing") { run.counts[.learnersDropped] += 1 }
             if note.message.hasPrefix("closing the link of a learner: it is too slow") {

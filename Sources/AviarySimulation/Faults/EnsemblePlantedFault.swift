@@ -44,11 +44,14 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
             .quorumAssumed, .sequenceLost:
             20
         case .truncationDropped, .followerExpires, .proposalDamaged, .ephemeralsSurvive, .historyHole: 60
-        // A snapshot that is interrupted; a member that lost its disk, and the one vote that it must not have.
-        case .memoryKept, .memoryLossIgnored: 150
-        case .syncUnconfirmed, .proposalsSwapped: 300
-        // A client that goes from a server which has the last writes to one that has not, at the very moment.
-        case .staleServerWelcomes: 1000
+        // A member that lost its disk, and the one vote that it must not have.
+        case .memoryLossIgnored: 150
+        case .proposalsSwapped: 300
+        // A snapshot that is interrupted, and a leader that has all of it already.
+        case .memoryKept: 400
+        // A client that goes from a server which has the last writes to one that has not, at the very moment; a leader that
+        // goes on at the very moment when another has taken its place.
+        case .staleServerWelcomes, .syncUnconfirmed: 1000
         }
     }
 

@@ -16,7 +16,7 @@ package enum Relief: Sendable {
 
 /// Faults, as the seed draws them.
 extension EnsembleRun {
-    private var voters: [Machine] { machines.filter { settings.voters.contains($0.id.rawValue) } }
+    private var voters: [Machine] { machines.filter { isVoter($0.id) } }
 
     private var leader: Machine? {
         machines.first { machine in

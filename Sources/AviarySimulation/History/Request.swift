@@ -56,6 +56,8 @@ package indirect enum Request: Hashable, Sendable {
     /// Only inside a multi.
     case check(String, version: Int32)
     case multi([Request])
+    /// The members change: the text of a `reconfig`, from the version that it is asked for on.
+    case reconfigure(joining: String?, leaving: String?, members: String?, from: Int64)
     case getData(String, watches: Bool)
     case exists(String, watches: Bool)
     case getChildren(String, watches: Bool)
@@ -67,7 +69,7 @@ package indirect enum Request: Hashable, Sendable {
 
     package var isWrite: Bool {
         switch self {
-        case .create, .delete, .setData, .check, .multi, .closeSession: true
+        case .create, .delete, .setData, .check, .multi, .reconfigure, .closeSession: true
         case .getData, .exists, .getChildren, .sync, .setWatches, .addWatch, .ping: false
         }
     }
@@ -76,7 +78,9 @@ package indirect enum Request: Hashable, Sendable {
     package var isRead: Bool {
         switch self {
         case .getData, .exists, .getChildren: true
-        case .create, .delete, .setData, .check, .multi, .closeSession, .sync, .setWatches, .addWatch, .ping: false
+        case .create, .delete, .setData, .check, .multi, .reconfigure, .closeSession, .sync, .setWatches, .addWatch,
+            .ping:
+            false
         }
     }
 
@@ -90,6 +94,7 @@ package indirect enum Request: Hashable, Sendable {
         case .setData: .setData
         case .check: .check
         case .multi: .multi
+        case .reconfigure: .reconfig
         case .getData: .getData
         case .exists: .exists
         case .getChildren: .getChildren2
@@ -122,6 +127,11 @@ package indirect enum Request: Hashable, Sendable {
                 part.writeBody(to: &writer)
             }
             MultiHeader.writeEnd(to: &writer)
+        case .reconfigure(let joining, let leaving, let members, let version):
+            writer.string(joining)
+            writer.string(leaving)
+            writer.string(members)
+            writer.int64(version)
         case .getData(let path, let watches), .exists(let path, let watches), .getChildren(let path, let watches):
             writer.string(path)
             writer.bool(watches)
@@ -166,7 +176,7 @@ package enum Answer: Hashable, Sendable {
             self = .created(path, try Stat(from: &reader))
         case .setData, .exists:
             self = .stat(try Stat(from: &reader))
-        case .getData:
+        case .getData, .reconfigure:
             let data = try reader.bytes()
             self = .data(data, try Stat(from: &reader))
         case .getChildren:

@@ -1,4 +1,4 @@
-internal import ZooKeeperProtocol
+package import ZooKeeperProtocol
 
 /// What a member takes up when it starts: the newest configuration that is known to be in force, and one that may be.
 ///
@@ -7,9 +7,9 @@ internal import ZooKeeperProtocol
 /// log need not be committed, and then it is only proposed: until it is known, decisions need the quorums of both.
 ///
 /// - Source: `docs/protocol/quorum-protocol.md` sections 2.6, 3 and 15.
-struct KnownConfigurations {
-    let current: QuorumConfiguration
-    let proposed: QuorumConfiguration?
+package struct KnownConfigurations {
+    package let current: QuorumConfiguration
+    package let proposed: QuorumConfiguration?
 
     /// - Parameters:
     ///   - file: of the `zoo.cfg` and the dynamic file that it names.
@@ -17,7 +17,7 @@ struct KnownConfigurations {
     ///   - stored: what `/zookeeper/config` holds.
     ///   - lastZxid: of the last transaction of the log.
     ///   - isReconfigEnabled: without that the file alone counts, as in Apache.
-    init(
+    package init(
         file: QuorumConfiguration,
         next: QuorumConfiguration?,
         stored: [UInt8]?,
@@ -29,14 +29,17 @@ struct KnownConfigurations {
             proposed = nil
             return
         }
-        var current = file
-        var candidates = next.map { [$0] } ?? []
-        if let stored, let stored = try? QuorumConfiguration.parse(utf8: stored), stored.version > file.version {
-            // The leader of a later epoch has this in its history, and had a quorum for that before it made transactions.
-            if Zxid(stored.version).epoch < lastZxid.epoch { current = stored } else { candidates.append(stored) }
+        // All of the log is in the data. What was proposed besides is in no log any more: it was lost with its tail, or a
+        // leader had it cut off.
+        let stored = stored.flatMap { try? QuorumConfiguration.parse(utf8: $0) }
+        guard let newest = stored ?? next, newest.version > file.version else {
+            current = file
+            proposed = nil
+            return
         }
-        let proposed = candidates.max { $0.version < $1.version }
-        self.current = current
-        self.proposed = proposed.flatMap { $0.version > current.version ? $0 : nil }
+        // The leader of a later epoch has this in its history, and had a quorum for that before it made transactions.
+        let isInForce = stored != nil && Zxid(newest.version).epoch < lastZxid.epoch
+        current = isInForce ? newest : file
+        proposed = isInForce ? nil : newest
     }
 }
