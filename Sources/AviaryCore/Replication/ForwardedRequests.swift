@@ -170,13 +170,7 @@ extension ServerCore {
         }
         var hasInFlight = false
         inFlight.forEach { if $0.txn.header.session == id { hasInFlight = true } }
-        obligations.revalidations.append(
-            Obligations.Revalidation(
-                learner: learner,
-                session: id,
-                zxid: hasInFlight ? lastPreparedZxid : .zero
-            )
-        )
+        oweRevalidation(of: id, to: learner, behind: hasInFlight ? lastPreparedZxid : .zero, into: &output)
         meetObligations(at: now, into: &output)
     }
 

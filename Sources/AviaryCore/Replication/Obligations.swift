@@ -3,7 +3,8 @@ package import ZooKeeperProtocol
 /// What a leader owes its own clients and learners, and when it is due.
 ///
 /// A sync is done when everything that was in flight when it came is committed, and when a quorum has said after it came
-/// that this server still leads: one that was deposed while it was paused must not say that it is up to date.
+/// that this server still leads: one that was deposed while it was paused must not say that it is up to date. Nor may it
+/// say that there is no such session: the next leader may have begun it.
 struct Obligations: ~Copyable {
     enum Creditor {
         case client(ConnectionID)
@@ -23,17 +24,27 @@ struct Obligations: ~Copyable {
         var learner: LearnerID
         var session: SessionID
         var zxid: Zxid
+        /// This must be confirmed; 0 where the session lives.
+        var token: UInt64
     }
 
-    /// Both in the order in which they came, which is the order in which they fall due.
+    /// A client of this leader came with a session that is not known here.
+    struct Refusal {
+        var connection: ConnectionID
+        /// This must be confirmed.
+        var token: UInt64
+    }
+
+    /// Each in the order in which they came, which is the order in which they fall due.
     var syncs = FIFO<Sync>()
     var revalidations = FIFO<Revalidation>()
+    var refusals = FIFO<Refusal>()
     private var lastToken: UInt64 = 0
     private(set) var confirmed: UInt64 = 0
 
     init() {}
 
-    var isEmpty: Bool { syncs.isEmpty && revalidations.isEmpty }
+    var isEmpty: Bool { syncs.isEmpty && revalidations.isEmpty && refusals.isEmpty }
 
     /// All that comes in one turn shares a number: the exchange begins after it.
     mutating func nextToken(_ output: inout Output) -> UInt64 {
@@ -50,6 +61,7 @@ struct Obligations: ~Copyable {
     mutating func removeAll() {
         syncs.removeAll()
         revalidations.removeAll()
+        refusals.removeAll()
     }
 
     mutating func removeAll(of learner: LearnerID) {
@@ -83,23 +95,49 @@ extension ServerCore {
         )
     }
 
+    /// A learner wants to know of a session.
+    mutating func oweRevalidation(of id: SessionID, to learner: LearnerID, behind zxid: Zxid, into output: inout Output)
+    {
+        let token = isValid(sessions[id]) ? 0 : obligations.nextToken(&output)
+        obligations.revalidations.append(
+            Obligations.Revalidation(learner: learner, session: id, zxid: zxid, token: token)
+        )
+    }
+
+    /// A client of this leader is to be told that there is no such session.
+    mutating func oweRefusal(to connection: ClientConnection, into output: inout Output) {
+        connection.phase = .opening
+        let token = obligations.nextToken(&output)
+        obligations.refusals.append(Obligations.Refusal(connection: connection.id, token: token))
+        wait(.inFlight, connection)
+    }
+
+    private func isValid(_ session: Session?) -> Bool {
+        session.map { $0.isCreated && !$0.isClosing && !$0.isLocal } ?? false
+    }
+
     /// Answers what has fallen due.
     mutating func meetObligations(at now: Now, into output: inout Output) {
         let committed = lastProcessedZxid
-        while let revalidation = obligations.revalidations.popFirst(where: { $0.zxid <= committed }) {
-            let session = sessions[revalidation.session]
+        let confirmed = obligations.confirmed
+        while let refusal = obligations.refusals.popFirst(where: { $0.token <= confirmed }) {
+            guard let connection = connections[refusal.connection], connection.phase == .opening else { continue }
+            refuseSession(connection, into: &output)
+        }
+        while let revalidation = obligations.revalidations.popFirst(where: {
+            $0.zxid <= committed && $0.token <= confirmed
+        }) {
             output.learnerAnswers.append(
                 .revalidated(
                     revalidation.learner,
                     session: revalidation.session,
                     // A question of another learner that came later may be an older one: the client would believe that
                     // its session is over. If it is not, the first write says that the session is another learner's.
-                    isValid: session.map { $0.isCreated && !$0.isClosing && !$0.isLocal } ?? false,
+                    isValid: isValid(sessions[revalidation.session]),
                     behind: committed
                 )
             )
         }
-        let confirmed = obligations.confirmed
         while let sync = obligations.syncs.popFirst(where: { $0.token <= confirmed && $0.zxid <= committed }) {
             switch sync.creditor {
             case .learner(let learner):

@@ -127,6 +127,7 @@ extension ServerCore {
             }
         }
         guard let session = known, session.isCreated, !session.isClosing else {
+            if role == .leader { return oweRefusal(to: connection, into: &output) }
             return refuseSession(connection, into: &output)
         }
         attach(connection, session, timeoutMilliseconds: timeoutMilliseconds, at: now, into: &output)

@@ -23,6 +23,22 @@ struct SyncTests {
         #expect(client.next()?.xid == -2)
     }
 
+    @Test("Nobody is told that a session is over before a quorum has said that the leader leads", arguments: [0, 1])
+    func refusal(member: Int) {
+        let ensemble = Ensemble()
+        let client = ensemble.members[member].connect()
+        let (session, password) = (client.session, client.password)
+        client.post(.closeSession)
+        ensemble.settle()
+        ensemble.confirmationsAreHeld = true
+        let returned = ensemble.members[member].connect(session: session, password: password)
+        #expect(!returned.isClosed)
+        ensemble.confirmationsAreHeld = false
+        ensemble.settle()
+        returned.readConnectResponse()
+        #expect(returned.isClosed && returned.session == 0)
+    }
+
     @Test("A sync covers what was in flight when it came", arguments: [0, 1])
     func inFlight(member: Int) {
         let ensemble = Ensemble()
