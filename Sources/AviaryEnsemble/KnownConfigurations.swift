@@ -15,12 +15,15 @@ package struct KnownConfigurations {
     ///   - file: of the `zoo.cfg` and the dynamic file that it names.
     ///   - next: of `<cfg>.dynamic.next`.
     ///   - stored: what `/zookeeper/config` holds.
+    ///   - former: what it held before the log changed it last. That was in force: no leader proposes a configuration
+    ///     while another is not.
     ///   - lastZxid: of the last transaction of the log.
     ///   - isReconfigEnabled: without that the file alone counts, as in Apache.
     package init(
         file: QuorumConfiguration,
         next: QuorumConfiguration?,
         stored: [UInt8]?,
+        former: [UInt8]?,
         lastZxid: Zxid,
         isReconfigEnabled: Bool
     ) {
@@ -38,8 +41,13 @@ package struct KnownConfigurations {
             return
         }
         // The leader of a later epoch has this in its history, and had a quorum for that before it made transactions.
-        let isInForce = stored != nil && Zxid(newest.version).epoch < lastZxid.epoch
-        current = isInForce ? newest : file
-        proposed = isInForce ? nil : newest
+        if stored != nil, Zxid(newest.version).epoch < lastZxid.epoch {
+            current = newest
+            proposed = nil
+            return
+        }
+        let former = former.flatMap { try? QuorumConfiguration.parse(utf8: $0) }
+        current = former.flatMap { $0.version > file.version && $0.version < newest.version ? $0 : nil } ?? file
+        proposed = newest
     }
 }

@@ -105,6 +105,7 @@ extension ServerCore {
 
     /// Applies a logged transaction.
     package mutating func replay(_ txn: Txn) throws(RestoreFailure) {
+        if case .setData(_, _, _, isReconfig: true) = txn.body { formerConfiguration = storedConfiguration }
         // Nobody watches yet, so nothing comes out.
         var output = Output()
         _ = apply(txn.body, txn.header, nil, into: &output)

@@ -60,6 +60,8 @@ package struct ServerCore: ~Copyable {
     package internal(set) var role: Role
     /// What a leader owes itself and learners.
     var obligations = Obligations()
+    /// What `/zookeeper/config` held before the last change of it in the log.
+    package var formerConfiguration: [UInt8]?
     var postponed = PostponedRequests()
     var forwardedIdentities = ForwardedIdentities()
     /// What a learner waits for.

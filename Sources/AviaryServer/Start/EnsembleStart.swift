@@ -52,6 +52,7 @@ extension ServerStart {
             file: ensemble.members,
             next: ensemble.proposed,
             stored: loop.core.storedConfiguration,
+            former: loop.core.formerConfiguration,
             lastZxid: report.lastZxid,
             isReconfigEnabled: isReconfigEnabled
         )

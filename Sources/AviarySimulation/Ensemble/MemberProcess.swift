@@ -108,7 +108,7 @@ package final class MemberProcess {
             try snapshots.writeFirst(of: &core)
         }
         core.restored(upTo: state.report.lastZxid)
-        let stored = core.storedConfiguration
+        let (stored, former) = (core.storedConfiguration, core.formerConfiguration)
         self.recovery = state.report
         self.core = core
         worker = try StorageWorker(
@@ -134,6 +134,7 @@ package final class MemberProcess {
             file: machine.files.current,
             next: machine.files.next,
             stored: stored,
+            former: former,
             lastZxid: state.report.lastZxid,
             isReconfigEnabled: run.settings.hasReconfigurations
         )

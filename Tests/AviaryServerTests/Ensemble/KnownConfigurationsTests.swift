@@ -10,6 +10,7 @@ struct KnownConfigurationsTests {
     /// - Returns: the versions in force and proposed.
     private func known(
         _ versions: (file: Int64, next: Int64?, stored: Int64?),
+        former: Int64? = nil,
         last: Int64,
         isReconfigEnabled: Bool = true
     ) throws -> (current: Int64, proposed: Int64?) {
@@ -20,6 +21,7 @@ struct KnownConfigurationsTests {
             file: try configuration(versions.file),
             next: try versions.next.map(configuration),
             stored: try versions.stored.map { Array(try configuration($0).text.utf8) },
+            former: try former.map { Array(try configuration($0).text.utf8) },
             lastZxid: Zxid(last),
             isReconfigEnabled: isReconfigEnabled
         )
@@ -50,6 +52,13 @@ struct KnownConfigurationsTests {
         #expect(try known((Self.old, Self.new, Self.newer), last: Self.newer) == (Self.old, Self.newer))
     }
 
+    @Test("What was proposed behind another shows that the other is in force")
+    func twoChanges() throws {
+        #expect(try known((Self.old, nil, Self.newer), former: Self.new, last: Self.newer) == (Self.new, Self.newer))
+        #expect(try known((Self.new, nil, Self.newer), former: Self.old, last: Self.newer) == (Self.new, Self.newer))
+        #expect(try known((Self.old, nil, Self.newer), former: 0, last: Self.newer) == (Self.old, Self.newer))
+    }
+
     @Test("The file's alone, where nothing can be reconfigured")
     func disabled() throws {
         #expect(try known((0, Self.new, Self.new), last: 0x3_0000_0001, isReconfigEnabled: false) == (0, nil))
@@ -63,6 +72,7 @@ struct KnownConfigurationsTests {
                 file: file,
                 next: nil,
                 stored: Array(text.utf8),
+                former: Array(text.utf8),
                 lastZxid: Zxid(7),
                 isReconfigEnabled: true
             )
