@@ -21,6 +21,9 @@ extension EnsembleRun {
                     counts[isDone ? .ambiguousDone : .ambiguousLost] += 1
                 }
             }
+            if case .reconfigure = operation.request, let reply = operation.reply, reply.error != .ok {
+                counts[.reconfigurationsRefused] += 1
+            }
             if case .sync = operation.request { synced.insert(operation.session) }
             if operation.request.isRead, synced.contains(operation.session) { counts[.syncedReads] += 1 }
         }
