@@ -45,7 +45,7 @@ extension Peer {
         into output: inout ZabOutput
     ) {
         begin(at: now, output)
-        leading?.expectSync(behind: zxid, on: link, state: state, into: &output)
+        leading?.expectSync(behind: zxid, on: link, state: state)
     }
 
     /// SYNC: answers the oldest sync that is expected on a link.

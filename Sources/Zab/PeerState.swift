@@ -34,7 +34,7 @@ struct PeerState: ~Copyable {
     var history: History
     var durable: Durability
     var links = ElectionLinks()
-    /// Voters that were last heard of without a candidate: they have lost their memory.
+    /// Voters that said when they were last heard of that they have lost their memory.
     var abstainers: Set<ServerID> = []
     var random: SplitMix64
     /// Counts roles, so that what the disk answers to one is not taken for an answer to the next.
@@ -70,8 +70,9 @@ struct PeerState: ~Copyable {
 
     /// What this server may do in an election.
     var standing: Election.Standing {
-        guard isVoter else { return .onlooker }
         switch durable.memory {
+        // Others may take it for a voter that does not take itself for one.
+        case .complete where !isVoter, .promised where !isVoter: return .onlooker
         case .complete: return .candidate(HistoryEnd(epoch: durable.currentEpoch, zxid: history.logged))
         case .promised(let end): return .elector(end)
         case .lost: return .latecomer

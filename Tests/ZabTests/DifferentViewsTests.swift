@@ -7,8 +7,12 @@ import ZooKeeperProtocol
 struct DifferentViewsTests {
     private static let last = Zxid(0x1_0000_0009)
 
-    private static func peer(_ me: Int64, voters: [Int64], proposed: [Int64]? = nil, at time: Int64 = 0) throws -> Peer
-    {
+    private static func peer(
+        _ me: Int64,
+        voters: [Int64],
+        proposed: [Int64]? = nil,
+        remembersAll: Bool = true
+    ) throws -> Peer {
         func configuration(_ servers: [Int64], version: String) throws -> QuorumConfiguration {
             let lines = servers.map { "server.\($0)=host\($0):1:2" } + ["version=\(version)"]
             return try QuorumConfiguration.parse(lines.joined(separator: "\n"))
@@ -19,10 +23,15 @@ struct DifferentViewsTests {
             options: options,
             configuration: try configuration(voters, version: "0"),
             proposed: try proposed.map { try configuration($0, version: "100000009") },
-            durable: DurableState(lastZxid: last, acceptedEpoch: Epoch(1), currentEpoch: Epoch(1)),
+            durable: DurableState(
+                lastZxid: last,
+                acceptedEpoch: Epoch(1),
+                currentEpoch: Epoch(1),
+                remembersAll: remembersAll
+            ),
             lastProcessed: last,
             seed: 1,
-            now: now(time)
+            now: now(0)
         )
     }
 
@@ -67,6 +76,18 @@ struct DifferentViewsTests {
         let longer = Vote(leader: ServerID(4), zxid: Self.last.next, peerEpoch: Epoch(1), round: 1)
         peer.receive(notification: Self.looking(longer), from: ServerID(4), at: Self.now(2), into: &output)
         #expect(peer.election.vote.leader == ServerID(4))
+    }
+
+    @Test(
+        "Whoever has lost its memory says so, whether or not it takes itself for a voter",
+        arguments: [[1, 2], [1, 3]]
+    )
+    func lostMemory(voters: [Int64]) throws {
+        var peer = try Self.peer(3, voters: voters, remembersAll: false)
+        var output = ZabOutput()
+        peer.start(at: Self.now(0), into: &output)
+        #expect(peer.election.standing == .latecomer)
+        #expect(output.notifications.first?.notification.zxid == Vote.none(round: 1).zxid)
     }
 
     @Test("Whoever has not heard that it votes is not taken for one that has lost its memory")

@@ -24,7 +24,7 @@ struct Election: Sendable {
         case elector(HistoryEnd)
         /// No voter: it follows whomever the voters elect.
         case onlooker
-        /// A voter without memory: it has no say, and follows whoever leads already.
+        /// Without memory: it has no say, and follows whoever leads already.
         case latecomer
     }
 

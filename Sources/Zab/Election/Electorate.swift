@@ -6,6 +6,13 @@ struct Electorate {
     let links: ElectionLinks
 
     func isVoter(_ server: ServerID) -> Bool { configurations.isVoter(server) }
+    func isQuorum(_ servers: Set<ServerID>) -> Bool { configurations.isQuorum(servers) }
+    func isFollowing(_ servers: Set<ServerID>) -> Bool { configurations.isFollowing(servers) }
+    func weight(of server: ServerID) -> Int64 { configurations.weight(of: server) }
+    /// Ascending.
+    var voters: [ServerID] { configurations.voters }
+    func mayReach(_ server: ServerID) -> Bool { links[server] != .down }
+
     /// Whether a vote replaces `other`: the later epoch, then the longer history (section 5.3); then whoever is a voter of
     /// the configuration in force, since those who have not heard of a proposed one know nobody else; then the larger id.
     func prefers(_ vote: Vote, to other: Vote) -> Bool {
@@ -17,13 +24,6 @@ struct Electorate {
         guard isKnown == configurations.current.isVoter(other.leader) else { return isKnown }
         return vote.leader > other.leader
     }
-
-    func isQuorum(_ servers: Set<ServerID>) -> Bool { configurations.isQuorum(servers) }
-    func isFollowing(_ servers: Set<ServerID>) -> Bool { configurations.isFollowing(servers) }
-    func weight(of server: ServerID) -> Int64 { configurations.weight(of: server) }
-    /// Ascending.
-    var voters: [ServerID] { configurations.voters }
-    func mayReach(_ server: ServerID) -> Bool { links[server] != .down }
 }
 
 /// What is known of the election connections.

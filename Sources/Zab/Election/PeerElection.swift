@@ -134,6 +134,8 @@ extension Peer {
     private mutating func answer(_ server: ServerID, to question: Notification, into output: inout ZabOutput) {
         guard election.isLooking || leading != nil || learning != nil else { return }
         let answer = notification
+        // The text of a configuration may be long, and is not worth keeping.
+        let question = question.hashValue
         if let index = answered.firstIndex(where: { $0.server == server }) {
             let last = answered.remove(at: index)
             let pause = Int64(state.options.minNotificationMilliseconds) * 1000 / 2
@@ -153,7 +155,7 @@ extension Peer {
     /// What was said to a server last.
     struct Answered: Sendable {
         var server: ServerID
-        var question: Notification
+        var question: Int
         var answer: Notification
         /// Microseconds.
         var time: Int64
@@ -184,7 +186,7 @@ extension Peer {
         if isOne { state.abstainers.insert(server) } else { state.abstainers.remove(server) }
     }
 
-    /// A server names a candidate, so it has its memory. It may have introduced itself before that is known here.
+    /// A server has its memory. It may have introduced itself before that is known here.
     private mutating func noteMemory(of server: ServerID, into output: inout ZabOutput) {
         for index in waiting.indices where waiting[index].server == server { waiting[index].isForgetful = false }
         inRole(&output) { peer, output throws(RoleEnd) in

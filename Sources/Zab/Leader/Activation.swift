@@ -46,6 +46,8 @@ extension Leader {
         activations.append(Activated(zxid: pending.zxid, designatedLeader: leader))
         state.activate(pending.configuration, into: &output)
         state.apply(upTo: pending.zxid, into: &output)
+        // Who leads next has to be told; the links end with it, and what is expected on them.
+        if leader != state.me { for index in links.indices { links[index].expectNoSync() } }
         pumpAll(state: state, at: time, into: &output)
         if leader != state.me {
             let reason = "configuration \(pending.configuration.versionText) is led by \(leader)"

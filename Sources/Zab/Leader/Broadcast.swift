@@ -239,22 +239,19 @@ extension Leader {
         state: borrowing PeerState,
         into output: inout ZabOutput
     ) {
+        guard let index = index(of: link), links[index].phase == .serving else { return }
+        guard links[index].deferred.count < LearnerLink.maxDeferred else {
+            return drop(link, "\(LearnerLink.maxDeferred) answers wait for it to read", into: &output)
+        }
         let position = state.history.position(after: behind) ?? 0
-        let answer = LearnerLink.Deferred(position: position, type: type, zxid: zxid, data: data)
-        guard let index = postpone(answer, on: link, into: &output) else { return }
+        links[index].postpone(LearnerLink.Deferred(position: position, type: type, zxid: zxid, data: data))
         flushDeferred(index, into: &output)
     }
 
     /// SYNC is to follow the commit of `zxid`, and to precede all behind that.
-    mutating func expectSync(
-        behind zxid: Zxid,
-        on link: LinkID,
-        state: borrowing PeerState,
-        into output: inout ZabOutput
-    ) {
-        let position = state.history.position(after: zxid) ?? 0
-        let sync = LearnerLink.Deferred(position: position, type: .sync, zxid: .zero, isExpected: true)
-        postpone(sync, on: link, into: &output)
+    mutating func expectSync(behind zxid: Zxid, on link: LinkID, state: borrowing PeerState) {
+        guard let index = index(of: link), links[index].phase == .serving else { return }
+        links[index].expectSync(at: state.history.position(after: zxid) ?? 0)
     }
 
     /// The oldest SYNC that is expected is due.
@@ -264,46 +261,24 @@ extension Leader {
         at time: Int64,
         into output: inout ZabOutput
     ) {
-        guard let index = index(of: link), let sync = links[index].deferred.firstIndex(where: \.isExpected) else {
-            return
-        }
-        links[index].deferred[sync].isExpected = false
-        pump(link, state: state, at: time, into: &output)
-    }
-
-    /// - Returns: the index of the link, if the learner is served.
-    @discardableResult
-    private mutating func postpone(
-        _ answer: LearnerLink.Deferred,
-        on link: LinkID,
-        into output: inout ZabOutput
-    ) -> Int? {
-        guard let index = index(of: link), links[index].phase == .serving else { return nil }
+        guard let index = index(of: link), let position = links[index].takeExpectedSync() else { return }
+        let sync = LearnerLink.Deferred(position: position, type: .sync, zxid: .zero)
         guard links[index].deferred.count < LearnerLink.maxDeferred else {
-            drop(link, "\(LearnerLink.maxDeferred) answers wait for it to read", into: &output)
-            return nil
+            return drop(link, "\(LearnerLink.maxDeferred) answers wait for it to read", into: &output)
         }
-        links[index].deferred.append(answer)
-        return index
+        links[index].postpone(sync)
+        // Commits may have waited for it.
+        if links[index].commitsHeldFrom > position {
+            pump(link, state: state, at: time, into: &output)
+        } else {
+            flushDeferred(index, into: &output)
+        }
     }
 
     private mutating func flushDeferred(_ index: Int, into output: inout ZabOutput) {
-        guard links[index].deferred.contains(where: { links[index].isDue($0) }) else { return }
         let id = links[index].id
-        var kept: [LearnerLink.Deferred] = []
-        for answer in links[index].deferred {
-            if links[index].isDue(answer) {
-                links[index].credit -= answer.send(on: id, into: &output)
-            } else {
-                kept.append(answer)
-            }
-        }
-        links[index].deferred = kept
+        for answer in links[index].takeDue() { links[index].credit -= answer.send(on: id, into: &output) }
     }
-}
-
-extension LearnerLink {
-    fileprivate func isDue(_ answer: Deferred) -> Bool { !answer.isExpected && answer.position <= nextCommit }
 }
 
 extension LearnerLink.Deferred {

@@ -33,6 +33,9 @@ struct Confirmations: Sendable {
         pings.append(ping)
     }
 
+    /// Whether the running round has sent a learner a PING.
+    func asks(_ link: LinkID) -> Bool { pings.contains { $0.link == link } }
+
     /// Whoever answered its PING of the running round. Answers come in the order of the PINGs on a link.
     func servers(answeredBy links: [LearnerLink]) -> [ServerID] {
         pings.compactMap { ping in

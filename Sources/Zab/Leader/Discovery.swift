@@ -135,7 +135,7 @@ extension Leader {
     private mutating func elect(state: inout PeerState, into output: inout ZabOutput) {
         guard phase == .electing else { return }
         var servers: Set<ServerID> = [state.me]
-        for link in links where link.phase >= .acknowledged && counts(link) && link.currentEpoch != nil {
+        for link in links where link.phase >= .acknowledged && counts(link, state: state) && link.currentEpoch != nil {
             servers.insert(link.server)
         }
         guard state.configurations.isQuorum(servers) else { return }

@@ -80,6 +80,8 @@ extension Leader {
         guard links[index].pingsAnswered < links[index].pingsSent else { return }
         links[index].pingsAnswered += 1
         guard confirmations.isRunning else { return }
+        // It had too much to answer when the round began, and may be the one that makes the quorum now.
+        joinConfirmation(index, state: state, into: &output)
         finishConfirmations(state: state, into: &output)
     }
 
@@ -111,7 +113,7 @@ extension Leader {
 
     /// A follower came into sync while a round runs: it may be the one that makes the quorum.
     mutating func joinConfirmation(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
-        guard confirmations.isRunning, mayConfirm(index) else { return }
+        guard confirmations.isRunning, mayConfirm(index), !confirmations.asks(links[index].id) else { return }
         ping(index, state: state, into: &output)
         confirmations.join((links[index].id, links[index].server, links[index].pingsSent))
     }

@@ -128,7 +128,7 @@ struct Leader: Sendable {
     /// The followers that have come at least as far as `phase`, and this server: what is asked whether it is a quorum.
     func servers(from phase: LearnerLink.Phase, state: borrowing PeerState) -> Set<ServerID> {
         var servers: Set<ServerID> = [state.me]
-        for link in links where link.phase >= phase && counts(link) { servers.insert(link.server) }
+        for link in links where link.phase >= phase && counts(link, state: state) { servers.insert(link.server) }
         return servers
     }
 
@@ -136,8 +136,12 @@ struct Leader: Sendable {
     ///
     /// One that comes as an observer may be a voter, of a configuration that it has not heard of: until there is a leader
     /// it cannot, and without it there may be none. What it says of epochs and that it has a history holds like anybody's;
-    /// to acknowledge proposals it has to come back as a follower.
-    func counts(_ link: LearnerLink) -> Bool { !link.isForgetful && (link.isFollower || !isEstablished) }
+    /// to acknowledge proposals it has to come back as a follower. One that has heard of all and observes never will.
+    func counts(_ link: LearnerLink, state: borrowing PeerState) -> Bool {
+        guard !link.isForgetful else { return false }
+        let isUnaware = link.configurationVersion < state.configurations.lastSeen.version
+        return link.isFollower || isUnaware && !isEstablished
+    }
 
     // MARK: Packets
 

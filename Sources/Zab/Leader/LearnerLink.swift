@@ -59,8 +59,10 @@ struct LearnerLink: Sendable {
     var isFirstRead = false
     /// NEWLEADER follows the commit of everything up to here.
     var historyEnd = Zxid.zero
-    /// Packets that must not overtake the commits they depend on.
-    var deferred: [Deferred] = []
+    /// Packets that must not overtake the commits they depend on, in order of their positions.
+    private(set) var deferred: [Deferred] = []
+    /// SYNCs that are not due yet: how many stand in front of which position. No commit from there on may overtake them.
+    private var expected: [(position: Int, count: Int)] = []
 
     struct Deferred: Sendable {
         /// Goes once every commit in front of this position is sent.
@@ -68,12 +70,41 @@ struct LearnerLink: Sendable {
         var type: QuorumPacketType
         var zxid: Zxid
         var data: [UInt8]?
-        /// A SYNC that is not due yet: no commit from this position on may overtake it.
-        var isExpected = false
     }
 
     /// Where commits wait for a SYNC.
-    var commitsHeldFrom: Int { deferred.first { $0.isExpected }?.position ?? .max }
+    var commitsHeldFrom: Int { expected.first?.position ?? .max }
+
+    /// - Parameter position: not in front of that of the last one.
+    mutating func expectSync(at position: Int) {
+        if let last = expected.last, last.position == position {
+            expected[expected.count - 1].count += 1
+        } else {
+            expected.append((position, 1))
+        }
+    }
+
+    /// - Returns: the position of the oldest SYNC that was expected.
+    mutating func takeExpectedSync() -> Int? {
+        guard let first = expected.first else { return nil }
+        if first.count == 1 { expected.removeFirst() } else { expected[0].count -= 1 }
+        return first.position
+    }
+
+    mutating func expectNoSync() { expected.removeAll() }
+
+    mutating func postpone(_ answer: Deferred) {
+        let index = deferred.lastIndex { $0.position <= answer.position }.map { $0 + 1 } ?? 0
+        deferred.insert(answer, at: index)
+    }
+
+    /// The answers in front of which every commit has been sent.
+    mutating func takeDue() -> [Deferred] {
+        guard let first = deferred.first, first.position <= nextCommit else { return [] }
+        let due = deferred.prefix { $0.position <= nextCommit }
+        deferred.removeFirst(due.count)
+        return Array(due)
+    }
 
     // MARK: What it has answered
 
