@@ -48,7 +48,7 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
         case .memoryLossIgnored: 150
         case .proposalsSwapped: 300
         // A snapshot that is interrupted, and a leader that has all of it already.
-        case .memoryKept: 400
+        case .memoryKept: 1500
         // A client that goes from a server which has the last writes to one that has not, at the very moment; a leader that
         // goes on at the very moment when another has taken its place.
         case .staleServerWelcomes, .syncUnconfirmed: 1000
