@@ -36,6 +36,9 @@ struct PeerState: ~Copyable {
     var links = ElectionLinks()
     /// Voters that said when they were last heard of that they have lost their memory.
     var abstainers: Set<ServerID> = []
+    /// The latest epoch that a member had accepted when it came to follow an earlier one of this server: the next that
+    /// this server proposes is later, whether or not that member is there in time.
+    var latestAccepted = Epoch.zero
     var random: SplitMix64
     /// Counts roles, so that what the disk answers to one is not taken for an answer to the next.
     var role: UInt64 = 0

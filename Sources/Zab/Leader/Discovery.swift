@@ -39,9 +39,13 @@ extension Leader {
             if isMaster, accepted > epoch {
                 return drop(link, "it has accepted epoch \(accepted), which is later than \(epoch)", into: &output)
             }
-            if isEstablished, accepted > epoch, state.configurations.isVoter(server) {
-                // It may never follow this epoch, and one voter less is one crash away from none too many.
-                throw RoleEnd("voter \(server) has accepted epoch \(accepted), which is later than \(epoch)")
+            if accepted > epoch, state.configurations.isListed(server) {
+                state.latestAccepted = max(state.latestAccepted, accepted)
+                // It may never follow this epoch. One voter less is one crash away from none too many, and an observer
+                // would be away for as long as this server leads; the next epoch is one for both.
+                if isEstablished {
+                    throw RoleEnd("member \(server) has accepted epoch \(accepted), which is later than \(epoch)")
+                }
             }
             sendLeaderInfo(current, into: &output)
         } else {
@@ -70,7 +74,7 @@ extension Leader {
             return
         }
         let accepted = links.lazy.filter { $0.phase >= .introduced }.map(\.acceptedEpoch)
-        let latest = max(accepted.max() ?? .zero, state.durable.acceptedEpoch)
+        let latest = max(accepted.max() ?? .zero, state.durable.acceptedEpoch, state.latestAccepted)
         guard latest < Epoch.max else { throw RoleEnd("no epoch is left after \(latest)", level: .error) }
         epoch = latest.next
         phase = .accepting
