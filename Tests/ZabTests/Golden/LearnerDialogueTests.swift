@@ -15,6 +15,8 @@ struct LearnerDialogueTests {
         var epoch: Int64
         /// Committed at the end.
         var last: Int64
+        /// Who leads, where the connection is one to an observer master.
+        var leader: Int64?
 
         var testDescription: String { "\(files) \(connection)" }
     }
@@ -44,148 +46,73 @@ struct LearnerDialogueTests {
         Case(files: 12...15, connection: "quorum:1->2#1", zxid: 0x1_0000_0006, epoch: 1, last: 0x1_0000_0006),
         Case(files: 12...15, connection: "quorum:5->2#1", zxid: 0x1_0000_0006, epoch: 1, last: 0x1_0000_0006),
         Case(files: 12...15, connection: "quorum:3->2#1", zxid: 0x1_0000_0006, epoch: 1, last: 0x1_0000_0006),
+        Case(files: 16...16, connection: "quorum:1->3#1", zxid: 0, epoch: 0, last: 0x1_0000_0008),
+        Case(files: 16...16, connection: "quorum:2->3#1", zxid: 0, epoch: 0, last: 0x1_0000_0008),
         Case(files: 18...18, connection: "quorum:1->3#1", zxid: 0x1_0000_0002, epoch: 1, last: 0x1_0000_0027),
+        Case(files: 20...20, connection: "quorum:1->3#1", zxid: 0, epoch: 0, last: 0x1_0000_0003),
+        Case(files: 20...20, connection: "quorum:2->3#1", zxid: 0, epoch: 0, last: 0x1_0000_0003),
+        Case(files: 20...20, connection: "quorum:4->OM1#1", zxid: 0, epoch: 0, last: 0x1_0000_0003, leader: 3),
+        Case(files: 21...21, connection: "quorum:1->3#1", zxid: 0x2_0000_0002, epoch: 2, last: 0x2_0000_028d),
     ]
 
     @Test("Byte for byte", arguments: cases)
     func dialogue(_ dialogue: Case) throws {
         let recording = try Recording(files: dialogue.files)
         let lines = recording.connection(dialogue.connection)
-        try #require(!lines.isEmpty)
-        let introduction = try #require(lines.first?.decoded?.learnerInfo)
-        let version = try #require(Int64(introduction.configVersion.dropFirst(2), radix: 16))
-        let configuration = try #require(recording.configurations[version])
-        let me = ServerID(try #require(lines.first).from)
-        let leader = ServerID(try #require(lines.first?.to))
-        let learner = RecordedLearner(me: me, leader: leader, dialogue, configuration)
-        for line in lines { try learner.play(line) }
-        #expect(learner.produced == [], "bytes that nobody recorded")
-        #expect(learner.peer?.committed == Zxid(dialogue.last))
-    }
-}
-
-/// Plays one connection: the leader's lines are inputs, the learner's are what must have come out.
-private final class RecordedLearner {
-    var peer: Peer?
-    var output = ZabOutput()
-    let me: ServerID
-    var link = LinkID(0)
-    /// Bytes that the learner has sent and that are not compared yet.
-    var produced: [UInt8] = []
-    var owed: [ZabStorageOrder] = []
-    var snapshot: Zxid?
-
-    init(
-        me: ServerID,
-        leader: ServerID,
-        _ dialogue: LearnerDialogueTests.Case,
-        _ configuration: QuorumConfiguration
-    ) {
-        self.me = me
-        var options = PeerOptions(me: me, tickMilliseconds: 1000, initLimit: 10, syncLimit: 5)
-        options.reconfigEnabled = dialogue.files.lowerBound == 12
-        peer = Peer(
+        let opening = try #require(lines.first)
+        let me = try #require(opening.from)
+        let options = PeerOptions.recorded(me, dialogue.files, hasObserverMasters: dialogue.leader != nil)
+        let learner = ReplayedPeer(
             options: options,
-            configuration: configuration,
+            configuration: try recording.configuration(atBeginningOf: lines),
             durable: DurableState(
                 lastZxid: Zxid(dialogue.zxid),
                 acceptedEpoch: Epoch(dialogue.epoch),
                 currentEpoch: Epoch(dialogue.epoch)
             ),
-            lastProcessed: Zxid(dialogue.zxid),
-            seed: 1,
-            now: now
+            time: opening.time
         )
-        input { $0.start(at: self.now, into: &$1) }
-        input { peer, output in
-            peer.election.settle(
-                on: Vote(leader: leader, zxid: Zxid(dialogue.zxid), peerEpoch: Epoch(dialogue.epoch), round: 1)
-            )
-            peer.takeRole(into: &output)
-        }
-        input { $0.connected(self.link, at: self.now, into: &$1) }
+        let leader = try #require(dialogue.leader.map { ServerID($0) } ?? opening.to)
+        learner.elect(leader)
+        try learner.play(lines)
+        learner.finish()
+        #expect(learner.committed == Zxid(dialogue.last))
     }
 
-    var now: Now { Now(wallMilliseconds: 0, monotonicMicroseconds: 0) }
-
-    func input(_ body: (inout Peer, inout ZabOutput) -> Void) {
-        body(&peer!, &output)
-        let taken = output.take()
-        for action in taken.links {
-            switch action {
-            case .connect(let link, _): self.link = link
-            case .send(link, let range): produced += taken.bytes[range]
-            case .receiveSnapshot(_, let zxid): snapshot = zxid
-            default: break
-            }
-        }
-        owed += taken.storage
+    /// Server 1 follows server 3, and server 4 observes through it: what it says to both.
+    @Test("An observer master, byte for byte")
+    func master() throws {
+        let recording = try Recording(files: 20...20)
+        let lines = recording.lines.filter { ["quorum:1->3#1", "quorum:4->OM1#1"].contains($0.connection) }
+        let opening = try #require(lines.first)
+        let master = ReplayedPeer(
+            options: .recorded(ServerID(1), 20...20, hasObserverMasters: true),
+            configuration: try recording.configuration(atBeginningOf: lines),
+            durable: DurableState(lastZxid: .zero, acceptedEpoch: .zero, currentEpoch: .zero),
+            time: opening.time
+        )
+        master.elect(ServerID(3))
+        try master.play(lines)
+        master.finish()
+        #expect(master.committed == Zxid(0x1_0000_0003))
     }
+}
 
-    func play(_ line: Recording.Line) throws {
-        guard line.from == me.rawValue else {
-            guard line.decoded?.msg != "SNAPSHOT_STREAM" else { return }
-            line.bytes.withUnsafeBytes { bytes in
-                guard let (packet, _) = try? QuorumPacket.parse(bytes) else { return }
-                input { $0.receive(packet: packet, on: self.link, at: self.now, into: &$1) }
-            }
-            return
-        }
-        try answer(line)
-        let expected = line.bytes
-        let message = "\(line.file ?? 0): \(line.decoded?.msg ?? "")"
-        try #require(produced.count >= expected.count, "\(message) was not sent")
-        try #require(Array(produced.prefix(expected.count)) == expected, "\(message)")
-        produced.removeFirst(expected.count)
+extension PeerOptions {
+    /// As the recorded servers were configured.
+    static func recorded(_ me: ServerID, _ files: ClosedRange<Int>, hasObserverMasters: Bool = false) -> PeerOptions {
+        var options = PeerOptions(me: me, tickMilliseconds: 1000, initLimit: 10, syncLimit: 5)
+        options.reconfigEnabled = files.lowerBound == 12
+        options.hasObserverMasters = hasObserverMasters
+        return options
     }
+}
 
-    /// What the recorded learner's surroundings did before it said this.
-    private func answer(_ line: Recording.Line) throws {
-        try line.bytes.withUnsafeBytes { bytes in
-            let (packet, _) = try #require(try QuorumPacket.parse(bytes))
-            switch packet.kind {
-            case .ack where packet.zxid.counter != 0:
-                settle(upTo: packet.zxid)
-            case .ack, .ackEpoch:
-                settle(upTo: Zxid(.max))
-            case .ping:
-                let touched = try SessionTouch.list(data: packet.data)
-                input { $0.answerPing(touched: touched, at: self.now, into: &$1) }
-            case .request:
-                let request = try ForwardedRequest(data: packet.data)
-                input { $0.forward(request, identities: packet.identities, at: self.now, into: &$1) }
-            case .revalidate:
-                let request = try Revalidation.Request(data: packet.data)
-                input {
-                    $0.revalidate(
-                        session: request.session,
-                        timeoutMilliseconds: request.timeoutMilliseconds,
-                        at: self.now,
-                        into: &$1
-                    )
-                }
-            default:
-                break
-            }
-        }
-    }
-
-    /// The disk has done what it was told, as far as the recorded one had.
-    private func settle(upTo limit: Zxid) {
-        if let zxid = snapshot {
-            snapshot = nil
-            input { $0.snapshotInstalled(zxid, at: self.now, into: &$1) }
-        }
-        while let order = owed.first {
-            if case .append(let zxid) = order, zxid > limit { return }
-            owed.removeFirst()
-            switch order {
-            case .append(let zxid): input { $0.stored(upTo: zxid, at: self.now, into: &$1) }
-            case .storeAccepted(let epoch): input { $0.epochStored(accepted: epoch, at: self.now, into: &$1) }
-            case .storeCurrent(let epoch): input { $0.epochStored(current: epoch, at: self.now, into: &$1) }
-            case .truncate(let zxid): input { $0.truncated(to: zxid, at: self.now, into: &$1) }
-            case .abandonSnapshot: break
-            }
-        }
+extension Recording {
+    /// The one that the first learner says that it has in force.
+    func configuration(atBeginningOf lines: [Line]) throws -> QuorumConfiguration {
+        let introduction = try #require(lines.first { $0.kind == .followerInfo || $0.kind == .observerInfo })
+        let info = try #require(try introduction.packet { try LearnerInfo(data: $0.data) })
+        return try #require(configurations[info.configurationVersion])
     }
 }
