@@ -107,8 +107,14 @@ struct SimulatedDiskState: Sendable {
     private(set) var hasPower = true
     private var nextFile = 1
     private var generator: SeededGenerator
+    /// What lists are shuffled with: one of its own, so that who lists moves nothing in what is lost.
+    private var listGenerator: SeededGenerator
 
-    init(seed: UInt64) { generator = SeededGenerator(seed: seed) }
+    init(seed: UInt64) {
+        generator = SeededGenerator(seed: seed)
+        var source = generator
+        listGenerator = source.fork()
+    }
 
     var usedBlocks: Int { files.values.reduce(0) { $0 + $1.blocks.count } }
 
@@ -244,10 +250,10 @@ struct SimulatedDiskState: Sendable {
         return nextFile
     }
 
-    func list(_ directory: String) throws(DiskError) -> [DirectoryEntry] {
+    /// In any order, since nobody may rely on one; but in the same wherever the seed runs.
+    mutating func list(_ directory: String) throws(DiskError) -> [DirectoryEntry] {
         guard let found = directories[directory] else { throw DiskError(.list, directory, .notFound) }
-        // In whatever order: nobody may rely on one.
-        return found.current.map { name, entry in
+        return found.current.sorted { $0.key < $1.key }.shuffled(using: &listGenerator).map { name, entry in
             switch entry {
             case .directory: DirectoryEntry(name: name, size: 0, isDirectory: true)
             case .file(let id): DirectoryEntry(name: name, size: Int64(files[id]?.current.count ?? 0))

@@ -24,4 +24,21 @@ struct SimulatedDiskTests {
         }
         #expect(found.count == 6)
     }
+
+    @Test("A folder is listed in an order that nobody may rely on, and that comes from the seed")
+    func listing() throws {
+        let names = (1...6).map { "f\($0)" }
+        var orders: Set<[String]> = []
+        for seed in 1...20 as ClosedRange<UInt64> {
+            let lists = try (0..<2).map { run in
+                let disk = SimulatedDisk(seed: seed)
+                for name in run == 0 ? names : names.reversed() { disk.setContents("data/\(name)", []) }
+                return try disk.list("data").map(\.name)
+            }
+            #expect(lists[0] == lists[1])
+            #expect(lists[0].sorted() == names)
+            orders.insert(lists[0])
+        }
+        #expect(orders.count > 10)
+    }
 }
