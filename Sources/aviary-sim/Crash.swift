@@ -30,9 +30,15 @@ struct Crash: AsyncParsableCommand {
     @Flag(help: "Tell what happens in each life.")
     var tell = false
 
+    @Flag(help: "Print a fingerprint of each run: the same for the same seed, everywhere.")
+    var hash = false
+
     func validate() throws {
         guard seeds > 0 else { throw ValidationError("--seeds has to be above 0.") }
         guard (1...64).contains(jobs) else { throw ValidationError("--jobs has to be from 1 to 64.") }
+        guard !everyCall || !(tell || hash) else {
+            throw ValidationError("--tell and --hash are of one run, --every-call makes many of each seed.")
+        }
     }
 
     func run() async throws {
@@ -42,7 +48,8 @@ struct Crash: AsyncParsableCommand {
                 group.addTask {
                     for number in stride(from: job, to: seeds, by: jobs) {
                         if progress.isOver { return }
-                        let result = run(seed: first &+ UInt64(number))
+                        let result = run(seed: first &+ UInt64(number), progress)
+                        if hash { progress.say("seed \(result.seed): \(result.hash)") }
                         progress.finished(
                             result.counts,
                             violation: result.violation.map { "seed \(result.seed): \($0)" }
@@ -54,9 +61,9 @@ struct Crash: AsyncParsableCommand {
         if progress.report() { throw ExitCode(1) }
     }
 
-    private func run(seed: UInt64) -> SeedResult {
+    private func run(seed: UInt64, _ progress: Progress<CrashPlace>) -> SeedResult {
         guard everyCall else {
-            return CrashRun.result(of: seed, planted: fault, narrator: tell ? { print($0) } : nil)
+            return CrashRun.result(of: seed, planted: fault, narrator: tell ? { progress.say($0) } : nil)
         }
         return CrashRun.resultOfEveryCall(of: seed, planted: fault)
     }

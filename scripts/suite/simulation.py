@@ -1,4 +1,4 @@
-"""Runs the simulator for a while: ensembles and crashes from seeds, the planted faults, and one seed in two processes.
+"""Runs the simulator for a while: ensembles and crashes from seeds, the planted faults, and some seeds in two processes.
 
 Called by scripts/test. docs/design/simulation.md says what is simulated; `aviary-sim --seeds N` runs for as long as one likes.
 """
@@ -7,7 +7,7 @@ import re
 import subprocess
 
 ENSEMBLES, CRASHES = 600, 3000
-REPEATED = 5
+REPEATED = {"ensemble": 5, "crash": 100}
 LIMIT = 170                                                     # seconds for each run
 
 
@@ -33,14 +33,15 @@ def reached(output):
     return not re.search(r"^ +0  ", output, re.M)
 
 
-def repeats(binary, say):
+def repeats(binary, what, say):
     """Whether a seed is the same run in a second process."""
-    command = [binary, "ensemble", "--hash", "--first", "7001", "--seeds", str(REPEATED)]
+    command = [binary, what, "--hash", "--first", "7001", "--seeds", str(REPEATED[what])]
     told = [re.findall(r"^seed \d+: [0-9a-f]{16}$",
                        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
                                       timeout=LIMIT).stdout, re.M) for _ in range(2)]
-    good = len(told[0]) == REPEATED and told[0] == told[1]
-    say("simulation: %d seeds in two processes: %s" % (REPEATED, "equal" if good else "they differ: %s" % told))
+    good = len(told[0]) == REPEATED[what] and told[0] == told[1]
+    say("simulation: %s: %d seeds in two processes: %s" % (
+        what, REPEATED[what], "equal" if good else "they differ: %s" % told))
     return good
 
 
@@ -53,6 +54,7 @@ def run(root, say):
         check(binary, "%d servers crashed" % CRASHES, ["crash", "--seeds", str(CRASHES), "--first", "50001", "--jobs", "2"],
               say, reached),
         check(binary, "planted faults", ["faults", "--jobs", "2"], say),
-        repeats(binary, say),
+        repeats(binary, "ensemble", say),
+        repeats(binary, "crash", say),
     ]
     return results.count(True), results.count(False)

@@ -41,6 +41,7 @@ package final class CrashRun {
     /// Disk calls of the first life.
     package private(set) var firstLifeCalls = 0
     package private(set) var counts = CrashCounts()
+    package private(set) var trace = TraceHash()
     /// Told what happens, for whoever has to find out.
     package var narrator: ((String) -> Void)?
 
@@ -146,6 +147,7 @@ package final class CrashRun {
             if isLast { try finish() }
         }
         if life == 0 { firstLifeCalls = disk.trace.count }
+        for operation in disk.trace { trace.mix(operation.description) }
         if !isLast { crash() }
     }
 
@@ -360,6 +362,9 @@ package final class CrashRun {
         case .frame(let id, let frame):
             guard let client = owners[id] else { return }
             let wasConnecting = if case .connecting = client.phase { true } else { false }
+            trace.mix(Int(id.slot))
+            trace.mix(Int(id.generation))
+            trace.mix(frame)
             try client.receive(frame, &ledger)
             guard wasConnecting, case .connected = client.phase else { return }
             // Answered at once, before what waits: hence first.
@@ -419,16 +424,30 @@ package final class CrashRun {
         owners = [:]
         for client in clients { client.disconnect() }
         disk.restart(loss)
+        mixFiles()
         narrate("  files left: \(describeFiles())")
         advanceBetweenLives()
     }
 
+    private var fileDirectories: [String] {
+        Set([settings.directories.snapshots, settings.directories.logs]).sorted()
+    }
+
     private func describeFiles() -> String {
-        Set([settings.directories.snapshots, settings.directories.logs]).sorted().flatMap { directory in
+        fileDirectories.flatMap { directory in
             disk.files(in: directory).sorted { $0.key < $1.key }.map { name, bytes in
                 "\(directory)/\(name) \(bytes.count)"
             }
         }.joined(separator: ", ")
+    }
+
+    private func mixFiles() {
+        for directory in fileDirectories {
+            for (name, bytes) in disk.files(in: directory).sorted(by: { $0.key < $1.key }) {
+                trace.mix(name)
+                trace.mix(bytes)
+            }
+        }
     }
 
     private func advanceBetweenLives() {
@@ -541,7 +560,7 @@ package final class CrashRun {
 
     private func pickFlip() -> Flip? {
         var paths: [String] = []
-        for directory in Set([settings.directories.snapshots, settings.directories.logs]).sorted() {
+        for directory in fileDirectories {
             for name in disk.files(in: directory).keys.sorted() where !name.hasPrefix(".") && !name.hasSuffix(".tmp") {
                 paths.append(FileNames.join(directory, name))
             }

@@ -5,6 +5,8 @@ package struct SeedResult: Sendable {
     package var seed: UInt64
     package var counts: CrashCounts
     package var violation: Violation?
+    /// A fingerprint of everything that happened; of many runs of one seed there is none.
+    package var hash = TraceHash()
 }
 
 extension CrashRun {
@@ -17,12 +19,9 @@ extension CrashRun {
     ) -> SeedResult {
         let run = CrashRun(seed: seed, planted: planted, plan: plan)
         run.narrator = narrator
-        do throws(Violation) {
-            try run.run()
-            return SeedResult(seed: seed, counts: run.counts, violation: nil)
-        } catch {
-            return SeedResult(seed: seed, counts: run.counts, violation: error)
-        }
+        var violation: Violation?
+        do throws(Violation) { try run.run() } catch { violation = error }
+        return SeedResult(seed: seed, counts: run.counts, violation: violation, hash: run.trace)
     }
 
     /// Runs the workload of a seed once for each disk call of its first life and each kind of loss, with the crash there.

@@ -26,21 +26,7 @@ struct EnsembleSimulationTests {
     @Test("The same seed does the same in another process")
     func repeats() throws {
         let seeds: ClosedRange<UInt64> = 31...33
-        let program = URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()
-            .appendingPathComponent("aviary-sim")
-        try #require(
-            FileManager.default.isExecutableFile(atPath: program.path),
-            "no \(program.path): swift build builds it"
-        )
-        let process = Process()
-        process.executableURL = program
-        process.arguments = ["ensemble", "--hash", "--first", "\(seeds.lowerBound)", "--seeds", "\(seeds.count)"]
-        let output = Pipe()
-        process.standardOutput = output
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0)
+        let text = try SimulatorProcess.hashes(of: seeds, "ensemble")
         for seed in seeds {
             let here = EnsembleRun.result(of: seed).hash
             #expect(text.contains("seed \(seed): \(here)\n"), "seed \(seed) is \(here) here")
