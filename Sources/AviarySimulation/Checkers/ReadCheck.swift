@@ -60,14 +60,8 @@ package enum ReadCheck {
         guard let node = committed.node(path, at: zxid) else {
             throw Violation(.wrongReply, "\(path) at \(zxid): \(stat), but it is not there")
         }
-        let children = Int32(committed.children(of: path, at: zxid).count)
-        let stored = node.stat
-        let isSame =
-            stat.czxid == stored.czxid && stat.mzxid == stored.mzxid && stat.pzxid == stored.pzxid
-            && stat.ctime == stored.ctime && stat.mtime == stored.mtime && stat.version == stored.version
-            && stat.aversion == stored.aversion && Int(stat.dataLength) == node.data?.count ?? 0
-            && stat.cversion == 2 &* stored.cversion &- children && stat.numChildren == children
-            && stat.ephemeralOwner == (node.isEphemeral ? stored.ephemeralOwner : 0)
-        guard isSame else { throw Violation(.wrongReply, "\(path) at \(zxid): \(stat), expected \(stored)") }
+        guard node.shows(stat, childCount: committed.children(of: path, at: zxid).count) else {
+            throw Violation(.wrongReply, "\(path) at \(zxid): \(stat), expected \(node.stat)")
+        }
     }
 }

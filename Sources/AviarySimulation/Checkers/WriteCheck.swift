@@ -104,7 +104,7 @@ package enum WriteCheck {
     }
 
     /// Of a multi that fails, those in front of the part that failed are told that they would have gone well.
-    private static func matches(_ answer: Answer.Part, _ part: TxnBody, hasFailed: Bool) -> Bool {
+    static func matches(_ answer: Answer.Part, _ part: TxnBody, hasFailed: Bool) -> Bool {
         switch (answer, part) {
         case (.failed(let told), .error(let code)): told == code
         case (.failed(.ok), _): hasFailed

@@ -12,16 +12,30 @@ package final class SimulatedClient {
 
     /// What a reply is about.
     package enum Expectation: Sendable {
-        case create
+        case create(tellsStat: Bool)
+        case delete
+        case setData(String)
+        case setACL(String)
+        case multi
         case getData(String)
         case exists(String)
         case getChildren(String)
         case getACL(String)
         case closeSession
-        /// A write whose reply says nothing that is looked at but its zxid.
-        case write
-        /// Whatever the answer is.
-        case any
+        /// Nothing but that it was done.
+        case done
+
+        /// With what a write may be refused, depending on the tree.
+        fileprivate var refusals: Set<ErrorCode> {
+            switch self {
+            case .create: [.noNode, .nodeExists, .noAuth, .noChildrenForEphemerals]
+            case .delete: [.noNode, .notEmpty, .noAuth, .badVersion]
+            case .setData, .setACL: [.noNode, .noAuth, .badVersion]
+            // What a part of a multi is refused with.
+            case .multi: [.noNode, .nodeExists, .notEmpty, .noAuth, .badVersion, .noChildrenForEphemerals]
+            case .getData, .exists, .getChildren, .getACL, .closeSession, .done: []
+            }
+        }
     }
 
     package let address: String
@@ -33,6 +47,8 @@ package final class SimulatedClient {
     package private(set) var lastZxidSeen = Zxid.zero
     private var xid: Int32 = 0
     private var outstanding: [(xid: Int32, expected: Expectation)] = []
+    /// Writes that were answered without an error.
+    package private(set) var doneWrites = 0
 
     package init(address: String) { self.address = address }
 
@@ -74,13 +90,14 @@ package final class SimulatedClient {
 
     // MARK: - Being told
 
-    package func receive(_ frame: [UInt8], _ ledger: inout Ledger) throws(Violation) {
+    /// - Parameter refusesWrites: whether there was a reason to write nothing: the disk is full.
+    package func receive(_ frame: [UInt8], _ ledger: inout Ledger, refusesWrites: Bool) throws(Violation) {
         do {
             try frame.withUnsafeBytes { bytes in
                 var reader = JuteReader(bytes)
                 switch phase {
                 case .connecting(let renews): try readConnectResponse(&reader, renews: renews, &ledger)
-                case .connected: try readReply(&reader, &ledger)
+                case .connected: try readReply(&reader, &ledger, refusesWrites: refusesWrites)
                 case .disconnected: break
                 }
             }
@@ -116,7 +133,7 @@ package final class SimulatedClient {
         password = [UInt8](repeating: 0, count: 16)
     }
 
-    private func readReply(_ reader: inout JuteReader, _ ledger: inout Ledger) throws {
+    private func readReply(_ reader: inout JuteReader, _ ledger: inout Ledger, refusesWrites: Bool) throws {
         let replyXid = try reader.int32()
         let zxid = Zxid(try reader.int64())
         let code = ErrorCode(try reader.int32())
@@ -131,101 +148,172 @@ package final class SimulatedClient {
             lastZxidSeen = zxid
             try ledger.see(zxid)
         }
-        try check(expected, code, xid, zxid, &reader, &ledger)
+        switch expected {
+        case .create, .delete, .setData, .setACL, .multi, .closeSession:
+            // Refused before it got a zxid.
+            if code == .systemError, refusesWrites { return }
+            try checkWrite(expected, code, xid, zxid, &reader, ledger)
+        case .getData, .exists, .getChildren, .getACL:
+            try checkRead(expected, code, zxid, &reader, ledger)
+        case .done:
+            guard code == .ok else { throw Violation(.falseError, "\(code.rawValue) to xid \(xid)") }
+        }
     }
 
-    private func check(
+    // MARK: - Writes
+
+    private func checkWrite(
         _ expected: Expectation,
         _ code: ErrorCode,
         _ xid: Int32,
         _ zxid: Zxid,
         _ reader: inout JuteReader,
-        _ ledger: inout Ledger
+        _ ledger: Ledger
     ) throws {
+        // The zxid of a write's reply is that of the very transaction that it asked for, be it done or refused.
+        guard let txn = ledger.txn(at: zxid), txn.header.session.rawValue == session, txn.header.cxid == xid else {
+            throw Violation(.wrongReply, "\(zxid) is not what xid \(xid) of \(SessionID(session)) has written")
+        }
+        guard code == .ok else {
+            guard case .error(code) = txn.body, expected.refusals.contains(code) else {
+                throw Violation(.falseError, "\(code.rawValue) to xid \(xid), committed \(txn.body.type) \(zxid)")
+            }
+            return
+        }
         switch expected {
-        case .create:
-            guard code == .ok else { return }
-            try checkOwnTxn(xid, zxid, ledger)
+        case .create(let tellsStat):
             let path = try reader.string() ?? ""
             guard let node = ledger.tree.nodes[path], node.stat.czxid == zxid else {
                 throw Violation(.wrongReply, "\(path) was created by \(zxid), but is not there")
             }
-        case .write:
-            if code == .ok { try checkOwnTxn(xid, zxid, ledger) }
+            if tellsStat { try checkStat(path, try Stat(from: &reader), node, zxid, ledger) }
+        case .setData(let path), .setACL(let path):
+            guard let node = ledger.tree.nodes[path] else {
+                throw Violation(.wrongReply, "\(path) was set by \(zxid), but is not there")
+            }
+            try checkStat(path, try Stat(from: &reader), node, zxid, ledger)
+        case .multi:
+            try checkParts(try Answer(to: .multi([]), from: &reader), txn, expected.refusals)
         case .closeSession:
-            guard code == .ok else { return }
-            try checkOwnTxn(xid, zxid, ledger)
             guard ledger.tree.sessions[session] == nil else {
                 throw Violation(.wrongSessions, "\(SessionID(session)) was closed, but is there")
             }
             forgetSession()
+        case .delete, .getData, .exists, .getChildren, .getACL, .done:
+            break
+        }
+        doneWrites += 1
+    }
+
+    /// All parts were done, or one was refused and none was done.
+    private func checkParts(_ answer: Answer, _ txn: Txn, _ refusals: Set<ErrorCode>) throws(Violation) {
+        guard case .multi(let answers) = answer, case .multi(let parts) = txn.body, answers.count == parts.count else {
+            throw Violation(.wrongReply, "\(answer) for \(txn.body.type) \(txn.header.zxid)")
+        }
+        let refused = parts.firstIndex { if case .error(let code) = $0 { code != .ok } else { false } }
+        for (index, (answer, part)) in zip(answers, parts).enumerated() {
+            guard WriteCheck.matches(answer, part, hasFailed: refused != nil) else {
+                throw Violation(.wrongReply, "\(txn.header.zxid): \(answer) for \(part)")
+            }
+            guard let refused, index >= refused, case .error(let code) = part else { continue }
+            guard index == refused ? refusals.contains(code) : code == .runtimeInconsistency else {
+                throw Violation(.falseError, "\(code.rawValue) for part \(index) of \(txn.header.zxid)")
+            }
+        }
+    }
+
+    // MARK: - Reads
+
+    private func checkRead(
+        _ expected: Expectation,
+        _ code: ErrorCode,
+        _ zxid: Zxid,
+        _ reader: inout JuteReader,
+        _ ledger: Ledger
+    ) throws {
+        switch expected {
         case .getData(let path):
-            guard let node = try node(path, code, zxid, ledger) else { return }
+            guard let node = try node(path, code, zxid, needed: Permissions.read, ledger) else { return }
             let data = try reader.bytes()
             guard data == node.data else { throw Violation(.wrongReply, "the data of \(path) at \(zxid)") }
-            try checkStat(path, try Stat(from: &reader), node, zxid)
+            try checkStat(path, try Stat(from: &reader), node, zxid, ledger)
         case .exists(let path):
-            guard let node = try node(path, code, zxid, ledger) else { return }
-            try checkStat(path, try Stat(from: &reader), node, zxid)
+            guard let node = try node(path, code, zxid, needed: Permissions.read, ledger) else { return }
+            try checkStat(path, try Stat(from: &reader), node, zxid, ledger)
         case .getACL(let path):
-            guard let node = try node(path, code, zxid, ledger) else { return }
+            let needed = Permissions.read | Permissions.admin
+            guard let node = try node(path, code, zxid, needed: needed, ledger) else { return }
             let acl = try ACL.list(from: &reader)
             // Whoever may not change a list does not see whose passwords are in it.
             let hidden = (node.acl ?? []).contains { $0.identity.scheme == "digest" }
             guard hidden || acl == node.acl else { throw Violation(.wrongReply, "the ACL of \(path) at \(zxid)") }
-            try checkStat(path, try Stat(from: &reader), node, zxid)
+            try checkStat(path, try Stat(from: &reader), node, zxid, ledger)
         case .getChildren(let path):
-            guard try node(path, code, zxid, ledger) != nil else { return }
-            var names: Set<String> = []
-            for _ in 0..<(try reader.vectorCount() ?? 0) { names.insert(try reader.string() ?? "") }
-            let prefix = path + "/"
-            let expected = Set(
-                ledger.tree.nodes.keys.lazy.filter { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
-                    .filter { !$0.contains("/") }
-            )
+            guard try node(path, code, zxid, needed: Permissions.read, ledger) != nil else { return }
+            var names: [String] = []
+            for _ in 0..<(try reader.vectorCount() ?? 0) { names.append(try reader.string() ?? "") }
+            names.sort()
+            let expected = ledger.tree.children(of: path)
             guard names == expected else {
                 throw Violation(.wrongReply, "the children of \(path) at \(zxid): \(names), expected \(expected)")
             }
-        case .any:
+        case .create, .delete, .setData, .setACL, .multi, .closeSession, .done:
             break
         }
     }
 
-    /// The zxid of a write's reply is that of the very transaction that it asked for.
-    private func checkOwnTxn(_ xid: Int32, _ zxid: Zxid, _ ledger: Ledger) throws(Violation) {
-        guard let header = ledger.txn(at: zxid)?.header, header.session.rawValue == session, header.cxid == xid else {
-            throw Violation(.wrongReply, "\(zxid) is not what xid \(xid) of \(SessionID(session)) has written")
-        }
-    }
-
-    /// The node that a read has found; nil when it may not tell.
+    /// The node that a read has found; nil when it was refused, and rightly.
+    ///
+    /// - Parameter needed: any of these permissions is enough.
     private func node(
         _ path: String,
         _ code: ErrorCode,
         _ zxid: Zxid,
+        needed: Int32,
         _ ledger: Ledger
     ) throws(Violation) -> NaiveTree.Node? {
         let node = ledger.tree.nodes[path]
+        guard zxid == ledger.seen else {
+            throw Violation(.wrongReply, "\(path) was read at \(zxid), but \(ledger.seen) has come by")
+        }
         switch code {
         case .ok:
-            guard let node, zxid == ledger.seen else {
-                throw Violation(.wrongReply, "\(path) was read at \(zxid), but is not there")
+            guard let node else { throw Violation(.wrongReply, "\(path) was read at \(zxid), but is not there") }
+            guard grants(node, needed) else {
+                throw Violation(.wrongReply, "\(path) was read at \(zxid) by \(address), which may not")
             }
             return node
-        case .noNode where node != nil && zxid == ledger.seen:
-            throw Violation(.wrongReply, "\(path) is missing at \(zxid)")
+        case .noNode:
+            guard node == nil else { throw Violation(.wrongReply, "\(path) is missing at \(zxid)") }
+        case .noAuth:
+            guard let node, !grants(node, needed) else {
+                throw Violation(.falseError, "\(path) was kept from \(address) at \(zxid)")
+            }
         default:
-            return nil
+            throw Violation(.falseError, "\(code.rawValue) to a read of \(path) at \(zxid)")
+        }
+        return nil
+    }
+
+    /// Whether the ACL lets this client read. Users of the scheme "digest" are only in lists that let everybody do so.
+    private func grants(_ node: NaiveTree.Node, _ needed: Int32) -> Bool {
+        (node.acl ?? []).contains { entry in
+            guard entry.permissions & needed != 0 else { return false }
+            let isInside = entry.identity.scheme == "ip" && address.hasPrefix("10.")
+            return entry.identity.scheme == "world" || isInside
         }
     }
 
-    private func checkStat(_ path: String, _ stat: Stat, _ node: NaiveTree.Node, _ zxid: Zxid) throws(Violation) {
-        let stored = node.stat
-        let isSame =
-            stat.czxid == stored.czxid && stat.mzxid == stored.mzxid && stat.pzxid == stored.pzxid
-            && stat.ctime == stored.ctime && stat.mtime == stored.mtime && stat.version == stored.version
-            && stat.aversion == stored.aversion && Int(stat.dataLength) == node.data?.count ?? 0
-            && stat.ephemeralOwner == max(stored.ephemeralOwner, 0)
-        guard isSame else { throw Violation(.wrongReply, "\(path) at \(zxid): \(stat), expected \(stored)") }
+    private func checkStat(
+        _ path: String,
+        _ stat: Stat,
+        _ node: NaiveTree.Node,
+        _ zxid: Zxid,
+        _ ledger: Ledger
+    ) throws(Violation) {
+        let children = ledger.tree.childCount(of: path)
+        guard node.shows(stat, childCount: children) else {
+            throw Violation(.wrongReply, "\(path) at \(zxid): \(stat), expected \(node.stat), \(children) children")
+        }
     }
 }

@@ -76,38 +76,44 @@ package struct WorkloadGenerator {
 
     private mutating func version() -> Int32 { random.oneIn(4) ? Int32(random.below(3)) : -1 }
 
-    package static func create(_ path: String) -> Request {
+    package static func create(_ path: String, isSequential: Bool = false) -> Request {
         var writer = JuteWriter()
         writer.string(path)
         writer.buffer([])
         ACL.write(ACL.open, to: &writer)
-        writer.int32(0)
-        return Request(operation: .create, expected: .create, body: writer.copy())
+        writer.int32(isSequential ? 2 : 0)
+        return Request(operation: .create, expected: .create(tellsStat: false), body: writer.copy())
     }
+
+    /// A write that nothing in the tree may refuse.
+    package static let certain = create(lastingPaths[0] + "/n-", isSequential: true)
 
     package mutating func next() -> Request {
         var writer = JuteWriter()
         switch random.below(100) {
         case 0..<36:
             let operation = writeCreate(to: &writer)
-            return Request(operation: operation, expected: .create, body: writer.copy())
+            let tellsStat = operation != .create
+            return Request(operation: operation, expected: .create(tellsStat: tellsStat), body: writer.copy())
         case 36..<46:
             writer.string(passing())
             writer.int32(version())
-            return Request(operation: .delete, expected: .write, body: writer.copy())
+            return Request(operation: .delete, expected: .delete, body: writer.copy())
         case 46..<60:
-            writer.string(path())
+            let path = path()
+            writer.string(path)
             writer.buffer(data())
             writer.int32(version())
-            return Request(operation: .setData, expected: .write, body: writer.copy())
+            return Request(operation: .setData, expected: .setData(path), body: writer.copy())
         case 60..<66:
-            writer.string(path())
+            let path = path()
+            writer.string(path)
             ACL.write(acl(), to: &writer)
             writer.int32(version())
-            return Request(operation: .setACL, expected: .write, body: writer.copy())
+            return Request(operation: .setACL, expected: .setACL(path), body: writer.copy())
         case 66..<78:
             writeMulti(to: &writer)
-            return Request(operation: .multi, expected: .write, body: writer.copy())
+            return Request(operation: .multi, expected: .multi, body: writer.copy())
         case 78..<88:
             let path = path()
             writer.string(path)
@@ -129,7 +135,7 @@ package struct WorkloadGenerator {
             return Request(operation: .getChildren, expected: .getChildren(path), body: writer.copy())
         default:
             writer.string("/")
-            return Request(operation: .sync, expected: .any, body: writer.copy())
+            return Request(operation: .sync, expected: .done, body: writer.copy())
         }
     }
 

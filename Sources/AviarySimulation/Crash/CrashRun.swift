@@ -29,6 +29,8 @@ package final class CrashRun {
     private var clients: [SimulatedClient] = []
     private var owners: [ConnectionID: SimulatedClient] = [:]
     private var server: SimulatedServer?
+    /// In this life the disk was full, so that writes may be refused.
+    private var refusesWrites = false
     private var now = Now(wallMilliseconds: 1_700_000_000_000, monotonicMicroseconds: 1_000_000)
     /// Snapshots that were damaged and stay so.
     private var damaged: Set<String> = []
@@ -352,6 +354,8 @@ package final class CrashRun {
             if case .closeSession = txn.body { counts[.sessionsExpired] += 1 }
         }
         server.submitted.removeAll(keepingCapacity: true)
+        // A refusal may have waited behind other replies for longer than the disk was full.
+        refusesWrites = server.counts.wasSpaceLow && (hasFullDisk || disk.faultCount > 0)
         for delivery in server.deliveries { try take(delivery, server) }
         server.deliveries.removeAll(keepingCapacity: true)
         if let complaint = server.complaints.first { throw Violation(.complaint, complaint) }
@@ -365,11 +369,11 @@ package final class CrashRun {
             trace.mix(Int(id.slot))
             trace.mix(Int(id.generation))
             trace.mix(frame)
-            try client.receive(frame, &ledger)
+            try client.receive(frame, &ledger, refusesWrites: refusesWrites)
             guard wasConnecting, case .connected = client.phase else { return }
             // Answered at once, before what waits: hence first.
             if random.oneIn(2) {
-                let frame = client.request(.auth, .any, CrashRun.credentials(random.pick(WorkloadGenerator.users)))
+                let frame = client.request(.auth, .done, CrashRun.credentials(random.pick(WorkloadGenerator.users)))
                 server.receive(frame, from: id, at: now)
             }
             for path in WorkloadGenerator.lastingPaths + ["/a", "/b"] where ledger.tree.nodes[path] == nil {
@@ -480,27 +484,67 @@ package final class CrashRun {
     /// The last life: everything that was asked for is answered, and the tree is still the right one.
     private func finish() throws(Violation) {
         guard let server else { return }
-        for _ in 0..<50 {
+        disk.setCapacity(nil)
+        try settle(server)
+        if server.isSpaceLow {
+            advance(server, SimulatedServer.spacePatienceMilliseconds)
+            do throws(StorageError) {
+                try server.noteSilence(at: now)
+            } catch {
+                throw Violation(.serverEnded, "\(error)")
+            }
+            try settle(server)
+        }
+        try writeOnce(server)
+        guard server.core.digestMismatchCount == 0 else { throw Violation(.wrongDigest, "of the prepared tree") }
+        try ledger.see(server.core.lastProcessedZxid)
+        try compare(server) { (tree, digest) throws(Violation) in try ledger.compare(tree, digest: digest) }
+        do throws(StorageError) { try server.close() } catch { throw Violation(.serverEnded, "\(error)") }
+        countLife()
+    }
+
+    /// Lets the server do all that there is to do.
+    private func settle(_ server: SimulatedServer) throws(Violation) {
+        for _ in 0..<200 {
             server.endTurn(at: now)
             try takeResults()
+            if isQuiet(server) { return }
             if server.hasLogWork {
-                do throws(StorageError) { try server.stepLog(at: now) } catch { return try ended(by: error) }
+                do throws(StorageError) {
+                    try server.stepLog(at: now)
+                } catch {
+                    throw Violation(.serverEnded, "\(error)")
+                }
             }
             server.takeLogReport(at: now)
             server.encodeSnapshot()
             server.stepSnapshots(at: now)
         }
-        server.endTurn(at: now)
-        try takeResults()
-        guard !clients.contains(where: \.hasOutstanding), server.core.outstandingRequests == 0 else {
-            throw Violation(.stuck, "\(server.core.outstandingRequests) requests")
+        throw Violation(
+            .stuck,
+            server.isSnapshotUnderWay ? "a snapshot" : "\(server.core.outstandingRequests) requests"
+        )
+    }
+
+    private func isQuiet(_ server: SimulatedServer) -> Bool {
+        !server.hasLogWork && !server.hasLogReports && !server.isSnapshotUnderWay && !server.isPurgeUnderWay
+            && server.core.outstandingRequests == 0 && !clients.contains(where: \.hasOutstanding)
+    }
+
+    /// With a sound disk a new client gets what it asks for: a server that refuses everything keeps all other promises.
+    private func writeOnce(_ server: SimulatedServer) throws(Violation) {
+        let client = SimulatedClient(address: "10.0.0.4")
+        clients.append(client)
+        connect(client, server)
+        try settle(server)
+        guard case .connected = client.phase, let connection = client.connection else {
+            throw Violation(.stuck, "a new client gets no session")
         }
-        guard server.core.digestMismatchCount == 0 else { throw Violation(.wrongDigest, "of the prepared tree") }
-        guard !server.isSnapshotUnderWay else { throw Violation(.stuck, "a snapshot") }
-        try ledger.see(server.core.lastProcessedZxid)
-        try compare(server) { (tree, digest) throws(Violation) in try ledger.compare(tree, digest: digest) }
-        do throws(StorageError) { try server.close() } catch { throw Violation(.serverEnded, "\(error)") }
-        countLife()
+        let before = client.doneWrites
+        let request = WorkloadGenerator.certain
+        server.receive(client.request(request.operation, request.expected, request.body), from: connection, at: now)
+        try settle(server)
+        guard client.doneWrites > before else { throw Violation(.stuck, "a new client's write is not done") }
     }
 
     // MARK: - Damage
@@ -514,6 +558,8 @@ package final class CrashRun {
         var bytes: [UInt8]
 
         var isLog: Bool { path.contains("/log.") }
+        /// The records in it, if it is a log.
+        var records: [LogMap.Record] { LogMap(bytes).records }
         /// In what tells how far the log is stable (docs/design/storage.md).
         var isInMark: Bool { isLog && (4..<16).contains(offset) }
     }
@@ -581,9 +627,17 @@ package final class CrashRun {
         }
         switch error {
         case .damagedLog(let damage) where damage.file == flip.path:
-            try checkPlace(damage.offset, damage.lastGoodZxid, flip)
+            try checkPlace(damage.offset, flip)
+            let expected = flip.records.last { $0.range.upperBound <= damage.offset }?.zxid
+            guard damage.lastGoodZxid == expected else {
+                throw Violation(
+                    .wrongDamageReport,
+                    "last good zxid \(CrashRun.name(damage.lastGoodZxid)) in front of offset \(damage.offset) of "
+                        + "\(flip.path), but it is \(CrashRun.name(expected))"
+                )
+            }
         case .recordAboveLimit(flip.path, let offset, _, _):
-            try checkPlace(offset, nil, flip)
+            try checkPlace(offset, flip)
         case .noUsableSnapshot(_, let failures) where isNamed(failures),
             .snapshotsLost(_, _, let failures) where isNamed(failures):
             return
@@ -592,17 +646,24 @@ package final class CrashRun {
         }
     }
 
-    private func checkPlace(_ offset: Int64, _ lastGood: Zxid?, _ flip: Flip) throws(Violation) {
-        let records = LogMap(flip.bytes).records
-        guard let index = records.firstIndex(where: { $0.range.contains(flip.offset) }) else { return }
-        let expected = index == 0 ? nil : records[index - 1].zxid
-        guard Int(offset) == records[index].range.lowerBound, lastGood == nil || lastGood == expected else {
-            throw Violation(
-                .wrongDamageReport,
-                "offset \(offset), last good \(lastGood?.description ?? "none"), but it is the record at "
-                    + "\(records[index].range.lowerBound) after \(expected?.description ?? "none")"
-            )
+    private static func name(_ zxid: Zxid?) -> String { zxid.map { "\($0)" } ?? "none" }
+
+    /// Damage to a record is where the record begins. Other bytes tell how far the log goes, or stand behind its records:
+    /// then it is told where a record begins or the last one ends.
+    private func checkPlace(_ offset: Int64, _ flip: Flip) throws(Violation) {
+        if let record = flip.records.first(where: { $0.range.contains(flip.offset) }) {
+            guard offset == record.range.lowerBound else {
+                throw Violation(
+                    .wrongDamageReport,
+                    "offset \(offset) of \(flip.path), but it is the record at \(record.range.lowerBound)"
+                )
+            }
+            counts[.damageReportedInLog] += 1
+        } else {
+            let ends = flip.records.map { Int64($0.range.upperBound) }
+            guard offset == 0 || offset == LogMap.headerSize || ends.contains(offset) else {
+                throw Violation(.wrongDamageReport, "offset \(offset) of \(flip.path), where no record begins or ends")
+            }
         }
-        counts[.damageReportedInLog] += 1
     }
 }

@@ -35,8 +35,20 @@ package struct Ledger {
         guard txn.header.zxid == lastSubmitted.next else {
             throw Violation(.zxidWentBack, "\(txn.header.zxid) was given to a transaction after \(lastSubmitted)")
         }
+        guard Ledger.isAsked(txn) else {
+            throw Violation(.inventedWrite, "\(txn.header.zxid) is a \(txn.body.type) that nobody asked for")
+        }
         if case .closeSession = txn.body { closed.insert(txn.header.session.rawValue) }
         txns.append(txn)
+    }
+
+    /// Whether a client has asked for it (its cxid is none of 0), or it is of those that a server writes by itself.
+    private static func isAsked(_ txn: Txn) -> Bool {
+        switch txn.body {
+        case .createSession, .delete(_, byContainerCheck: true): txn.header.cxid == 0
+        case .closeSession: true
+        case .error, .create, .delete, .setData, .setACL, .check, .multi: txn.header.cxid != 0
+        }
     }
 
     /// A client was told something that is true as of `zxid`.
@@ -67,11 +79,38 @@ package struct Ledger {
 
     private mutating func advance(to zxid: Zxid) throws(Violation) {
         while applied < Int(zxid.rawValue) {
+            try checkRemovals(txns[applied])
             do throws(RestoreError) { try tree.replay(txns[applied]) } catch {
                 throw Violation(.wrongTree, "transaction \(applied + 1) cannot be applied: \(error)")
             }
             try noteSequenceNames(txns[applied].body)
             applied += 1
+        }
+    }
+
+    /// What goes although nobody deletes it: ephemerals with their own session only, containers and TTL nodes only when
+    /// they are empty.
+    private func checkRemovals(_ txn: Txn) throws(Violation) {
+        switch txn.body {
+        case .closeSession(let paths):
+            for path in paths ?? [] {
+                let path = String(decoding: path, as: UTF8.self)
+                guard let node = tree.nodes[path] else { continue }
+                guard node.stat.ephemeralOwner == txn.header.session.rawValue else {
+                    throw Violation(
+                        .wrongSessions,
+                        "\(txn.header.zxid): \(path) goes with \(txn.header.session), but is of "
+                            + "\(SessionID(node.stat.ephemeralOwner))"
+                    )
+                }
+            }
+        case .delete(let path, byContainerCheck: true):
+            let path = String(decoding: path, as: UTF8.self)
+            guard let node = tree.nodes[path], node.mayGoByItself, tree.childCount(of: path) == 0 else {
+                throw Violation(.inventedWrite, "\(txn.header.zxid): \(path) goes by itself, which it may not")
+            }
+        case .createSession, .error, .create, .delete, .setData, .setACL, .check, .multi:
+            break
         }
     }
 
@@ -114,7 +153,10 @@ package struct Ledger {
     /// Holds a tree against the one at `seen`.
     package func compare(_ found: NaiveTree, digest: UInt64?) throws(Violation) {
         if found.sessions != tree.sessions {
-            throw Violation(.wrongSessions, "sessions \(found.sessions), expected \(tree.sessions)")
+            throw Violation(
+                .wrongSessions,
+                "sessions \(found.sessionsInWords), expected \(tree.sessionsInWords)"
+            )
         }
         if let difference = found.difference(from: tree) {
             throw Violation(.wrongTree, "at \(seen): \(difference)")
@@ -122,7 +164,7 @@ package struct Ledger {
         if let digest, digest != tree.digest {
             throw Violation(.wrongDigest, "at \(seen): 0x\(String(digest, radix: 16))")
         }
-        for (path, node) in tree.nodes where node.stat.ephemeralOwner > 0 {
+        for (path, node) in tree.nodes.sorted(by: { $0.key < $1.key }) where node.isEphemeral {
             guard tree.sessions[node.stat.ephemeralOwner] != nil else {
                 throw Violation(.wrongSessions, "\(path) outlives \(SessionID(node.stat.ephemeralOwner))")
             }

@@ -8,10 +8,13 @@ package struct LogMap {
         package var zxid: Zxid
     }
 
+    /// Where the first record begins.
+    package static let headerSize: Int64 = 16
+
     package private(set) var records: [Record] = []
 
     package init(_ bytes: [UInt8]) {
-        var offset = 16
+        var offset = Int(LogMap.headerSize)
         while offset + 45 <= bytes.count {
             let length = Int(LogMap.number(bytes, at: offset + 8, count: 4))
             let end = offset + 12 + length + 1
@@ -68,7 +71,7 @@ package struct LogMap {
 
     /// Goes from length to length, for as long as they are possible and `body` says so.
     private static func forEachFrame(_ bytes: [UInt8], _ body: (Range<Int>) -> Bool) {
-        var offset = 16
+        var offset = Int(headerSize)
         while offset + 45 <= bytes.count {
             let length = Int(number(bytes, at: offset + 8, count: 4))
             guard length >= 32, length < 1 << 18, body(offset..<offset + 13 + length) else { return }

@@ -16,6 +16,8 @@ package enum PlantedFault: String, Sendable, CaseIterable {
     case failedSyncRetried
     /// Nobody hears that the disk of the log is full.
     case fullDiskIgnored
+    /// Nobody hears that the disk of the log has room again.
+    case fullDiskRemembered
     /// Recovery loads the snapshot and leaves the log behind it out.
     case replaySkipped
     /// Recovery leaves out the first transaction behind the snapshot.
@@ -37,7 +39,7 @@ package enum PlantedFault: String, Sendable, CaseIterable {
             20
         // These show only where several rare things meet: damage to the newest snapshots, a disk that fails and then
         // loses power, a full disk, a kill with a power cut behind it.
-        case .purgeOfNeededLog, .failedSyncRetried, .fullDiskIgnored, .recoveredUnsynced: 100
+        case .purgeOfNeededLog, .failedSyncRetried, .fullDiskIgnored, .fullDiskRemembered, .recoveredUnsynced: 100
         case .tornTailRead: 300
         }
     }

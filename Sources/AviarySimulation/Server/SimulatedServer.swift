@@ -68,7 +68,6 @@ package final class SimulatedServer {
     package private(set) var complaints: [String] = []
 
     package struct Counts: Sendable {
-        package var flushes = 0
         /// Of groups that are written past the page cache.
         package var largeFlushes = 0
         package var rolls = 0
@@ -290,6 +289,7 @@ package final class SimulatedServer {
         if space != .ok { counts.wasSpaceLow = true }
         if space == .exhausted { counts.wasSpaceExhausted = true }
         if planted == .fullDiskIgnored { return }
+        if planted == .fullDiskRemembered, space == .ok, counts.wasSpaceLow { return }
         let room: LogRoom =
             switch space {
             case .ok: .plenty
@@ -305,6 +305,10 @@ package final class SimulatedServer {
     // MARK: - The log thread
 
     package var hasLogWork: Bool { !batches.isEmpty }
+    /// As far as the log thread knows.
+    package var isSpaceLow: Bool { worker.space != .ok }
+    /// After as long without work the log thread looks whether a full disk has room again.
+    package static let spacePatienceMilliseconds: Int64 = 1000
     package var hasLogReports: Bool { !reports.isEmpty }
 
     /// Takes everything that waits, and flushes.
@@ -323,7 +327,6 @@ package final class SimulatedServer {
             case .durable(let report):
                 reports.append(report)
                 guard report.flushMicroseconds != nil else { continue }
-                counts.flushes += 1
                 if report.batches.reduce(0, { $0 + $1.bytes.count }) >= 64 << 10 { counts.largeFlushes += 1 }
             case .warning(.cannotRoll):
                 counts.rollsRefused += 1

@@ -16,6 +16,24 @@ package struct NaiveTree: RecoveryTarget {
         package var isEphemeral: Bool {
             if case .ephemeral = NodeKind(owner: stat.ephemeralOwner, extendedTypes: true) { true } else { false }
         }
+
+        /// A container, or a node whose time runs out.
+        package var mayGoByItself: Bool {
+            switch NodeKind(owner: stat.ephemeralOwner, extendedTypes: true) {
+            case .container, .ttl: true
+            case .persistent, .ephemeral: false
+            }
+        }
+
+        /// Whether a client that asks for the node's stat has to be told this.
+        package func shows(_ told: Stat, childCount: Int) -> Bool {
+            told.czxid == stat.czxid && told.mzxid == stat.mzxid && told.pzxid == stat.pzxid
+                && told.ctime == stat.ctime && told.mtime == stat.mtime
+                && told.version == stat.version && told.aversion == stat.aversion
+                && told.cversion == 2 &* stat.cversion &- Int32(childCount) && told.numChildren == Int32(childCount)
+                && Int(told.dataLength) == data?.count ?? 0
+                && told.ephemeralOwner == (isEphemeral ? stat.ephemeralOwner : 0)
+        }
     }
 
     package private(set) var nodes: [String: Node] = [:]
@@ -182,9 +200,22 @@ package struct NaiveTree: RecoveryTarget {
         nodes.keys.count { $0 != path && $0 != "" && NaiveTree.parent(of: $0) == path }
     }
 
+    /// The names of its children, sorted.
+    package func children(of path: String) -> [String] {
+        let prefix = path + "/"
+        return nodes.keys.filter { $0 != path && $0 != "" && NaiveTree.parent(of: $0) == path }
+            .map { String($0.dropFirst(prefix.count)) }.sorted()
+    }
+
+    /// The sessions with their timeouts in milliseconds, for messages.
+    package var sessionsInWords: String {
+        let list = sessions.sorted { $0.key < $1.key }.map { "\(SessionID($0.key)) \($0.value) ms" }
+        return list.isEmpty ? "none" : list.joined(separator: ", ")
+    }
+
     /// What is different in another tree, in a few words; nil when nothing is.
     package func difference(from other: NaiveTree) -> String? {
-        if sessions != other.sessions { return "sessions \(sessions), expected \(other.sessions)" }
+        if sessions != other.sessions { return "sessions \(sessionsInWords), expected \(other.sessionsInWords)" }
         for path in Set(nodes.keys).union(other.nodes.keys).sorted() {
             guard let node = nodes[path] else { return "\(path) is missing" }
             guard let expected = other.nodes[path] else { return "\(path) should not be there" }
