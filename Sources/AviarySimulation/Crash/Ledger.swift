@@ -1,4 +1,4 @@
-package import AviaryStorage
+internal import AviaryStorage
 package import ZooKeeperProtocol
 
 /// What was written and who knows of it: the other side of every check.

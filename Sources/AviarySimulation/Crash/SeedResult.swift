@@ -1,5 +1,3 @@
-package import AviaryStorage
-
 /// What one seed came to.
 package struct SeedResult: Sendable {
     package var seed: UInt64
