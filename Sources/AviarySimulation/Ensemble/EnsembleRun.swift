@@ -135,9 +135,16 @@ package final class EnsembleRun {
         return options
     }
 
+    /// Reserved bytes of a full disk that are left for the ends of sessions.
+    static let lastLogBytes: Int64 = 8 << 10
+
     var workerOptions: StorageWorkerOptions {
         StorageWorkerOptions(
-            log: TxnLogOptions(preallocationBytes: 64 << 10, reserveBytes: 48 << 10, lastBytes: 8 << 10),
+            log: TxnLogOptions(
+                preallocationBytes: 64 << 10,
+                reserveBytes: 48 << 10,
+                lastBytes: EnsembleRun.lastLogBytes
+            ),
             flush: FlushPolicy(maximumFileBytes: settings.maximumLogBytes),
             limits: recoveryOptions.limits,
             compression: settings.compression ? .snappy : .none

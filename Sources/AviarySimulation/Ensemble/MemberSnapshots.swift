@@ -35,7 +35,23 @@ extension MemberProcess {
 
     func stepSnapshots() {
         snapshots.isPlanned = false
-        _ = snapshots.step(&core, &run.counts)
+        snapshots.encode(&core)
+        switch snapshots.step(&core) {
+        case .written: run.counts[.snapshots] += 1
+        case .purged(let count, _): run.counts[.filesPurged] += count
+        case .working, .failed: break
+        }
         planSnapshots()
+    }
+}
+
+extension OwnSnapshots {
+    init(_ disk: SimulatedDisk, _ directories: DataDirectories, _ settings: EnsembleSettings) {
+        let compression: SnapshotCompression = settings.compression ? .snappy : .none
+        self.init(
+            disk,
+            directories,
+            Options(compression: compression, chunkBytes: 600, maximumRecordBytes: 1 << 20)
+        )
     }
 }

@@ -3,14 +3,6 @@ internal import AviaryEnsemble
 package import AviaryStorage
 internal import ZooKeeperProtocol
 
-/// Collects what a storage worker reports.
-struct StorageReports: StorageDriver {
-    var monotonicMicroseconds: Int64 = 0
-    var reports: [StorageReport] = []
-
-    mutating func report(_ report: StorageReport) { reports.append(report) }
-}
-
 /// The storage thread: orders one after the other, each taking its time, reported when it is over.
 extension MemberProcess {
     func submit(_ order: StorageOrder) {
@@ -145,15 +137,13 @@ extension MemberProcess {
         member.storageReported(report, &core, at: now, into: &output)
     }
 
-    /// As the shell computes it.
     func setLogRoom(_ space: LogSpace, _ availableBytes: Int64, at now: Now) {
-        let room: LogRoom =
-            switch space {
-            case .ok: .plenty
-            case .exhausted: .exhausted
-            case .low:
-                availableBytes - Int64(unstoredBytes) < Int64((8 << 10) + 80 * core.sessionCount) ? .exhausted : .low
-            }
+        let room = LogRoom(
+            space,
+            availableBytes: availableBytes - Int64(unstoredBytes),
+            lastBytes: EnsembleRun.lastLogBytes,
+            sessions: core.sessionCount
+        )
         if room != .plenty { run.counts[.fullDisks] += 1 }
         run.recorder.history.refusesWrites(room != .plenty, machine.id.rawValue, at: now.monotonicMicroseconds)
         member.setLogRoom(room, &core, at: now, into: &output)

@@ -43,20 +43,6 @@ package final class SimulatedServer {
         case close(ConnectionID)
     }
 
-    /// What stands around the worker: the loop gets its reports when whoever owns this says so.
-    private struct LogDriver: StorageDriver {
-        var monotonicMicroseconds: Int64 = 0
-        var reports: [StorageReport] = []
-
-        mutating func report(_ report: StorageReport) { reports.append(report) }
-    }
-
-    private enum SnapshotOrder {
-        case begin(SnapshotHead)
-        case append([UInt8])
-        case finish(digest: UInt64?)
-    }
-
     package private(set) var core: ServerCore
     package let recovery: RecoveryReport
     /// What clients are sent, until somebody takes it.
@@ -88,23 +74,14 @@ package final class SimulatedServer {
 
     // The log thread.
     private var worker: StorageWorker<SimulatedDisk, NoGzip>
-    private var driver = LogDriver()
+    private var driver = StorageReports()
     private var batches: [LogBatch] = []
     private var reports: [LogReport] = []
     private var unstoredBytes = 0
 
     // The snapshot thread, and the loop's side of it.
-    private var snapshots: SnapshotWriter<SimulatedDisk, NoGzip>
-    private var purge: Purge<SimulatedDisk, NoGzip>
-    private var orders: [SnapshotOrder] = []
-    private var isWritingSnapshot = false
-    private var isPurging = false
-    private var snapshotHead: SnapshotHead?
-    private var isSnapshotEncoded = false
+    private var snapshots: OwnSnapshots
     private var nextSnapshotMicroseconds: Int64 = 0
-
-    /// What the end of a session takes in the log, and not less.
-    private static var sessionEndBytes: Int { 80 }
 
     /// Opens the directories and recovers. Nothing is served before `begin`.
     ///
@@ -130,13 +107,18 @@ package final class SimulatedServer {
             options: SimulatedServer.recoveryOptions(settings, planted)
         ).run(into: &restored)
         var core = restored.finish()
-        snapshots = SnapshotWriter(
-            disk: disk,
-            directory: directories.snapshots,
-            compression: settings.compression,
-            gzip: NoGzip()
+        snapshots = OwnSnapshots(
+            disk,
+            directories,
+            OwnSnapshots.Options(
+                compression: settings.compression,
+                chunkBytes: settings.snapshotChunkBytes,
+                writesLastProcessed: settings.writesLastProcessed,
+                retained: settings.retainedSnapshots,
+                maximumRecordBytes: settings.maximumRecordBytes
+            )
         )
-        if recovery.database == .created { try SimulatedServer.writeFirst(&snapshots, of: &core, settings) }
+        if recovery.database == .created { try snapshots.writeFirst(of: &core) }
         self.core = core
         worker = try StorageWorker(
             disk: disk,
@@ -152,13 +134,6 @@ package final class SimulatedServer {
                 flush: FlushPolicy(maximumFileBytes: settings.maximumLogBytes)
             )
         )
-        purge = Purge(
-            disk: disk,
-            directories: directories,
-            gzip: NoGzip(),
-            retain: settings.retainedSnapshots,
-            maxBufferBytes: settings.maximumRecordBytes
-        )
     }
 
     static func recoveryOptions(_ settings: SimulatedSettings, _ planted: PlantedFault?) -> RecoveryOptions {
@@ -172,26 +147,12 @@ package final class SimulatedServer {
         return options
     }
 
-    /// A fresh directory needs a snapshot before its first log record.
-    private static func writeFirst(
-        _ writer: inout SnapshotWriter<SimulatedDisk, NoGzip>,
-        of core: inout ServerCore,
-        _ settings: SimulatedSettings
-    ) throws(StorageError) {
-        let head = core.beginSnapshot()
-        var nodes = JuteWriter()
-        while core.continueSnapshot(maxBytes: 1 << 16, into: &nodes) {}
-        try writer.begin(zxid: head.zxid, sessions: head.sessions, acls: head.acls)
-        try nodes.withBytes { (bytes) throws(StorageError) in try writer.append(nodes: bytes) }
-        try writer.finish(digest: head.digest, lastProcessed: settings.writesLastProcessed)
-    }
-
     /// Lets clients in.
     package func begin(at now: Now) {
         setLogRoom(worker.space, worker.availableBytes, at: now)
         core.start(lastZxid: recovery.lastZxid, at: now, into: &output)
         if recovery.replayedCount > 0 { beginSnapshot(at: now) }
-        isPurging = recovery.allowsPurge
+        snapshots.isPurging = recovery.allowsPurge
         endTurn(at: now)
     }
 
@@ -290,15 +251,12 @@ package final class SimulatedServer {
         if space == .exhausted { counts.wasSpaceExhausted = true }
         if planted == .fullDiskIgnored { return }
         if planted == .fullDiskRemembered, space == .ok, counts.wasSpaceLow { return }
-        let room: LogRoom =
-            switch space {
-            case .ok: .plenty
-            case .exhausted: .exhausted
-            case .low:
-                availableBytes - Int64(unstoredBytes)
-                    < Int64(settings.lastLogBytes + SimulatedServer.sessionEndBytes * core.sessionCount)
-                    ? .exhausted : .low
-            }
+        let room = LogRoom(
+            space,
+            availableBytes: availableBytes - Int64(unstoredBytes),
+            lastBytes: Int64(settings.lastLogBytes),
+            sessions: core.sessionCount
+        )
         core.setLogRoom(room, at: now, into: &output)
     }
 
@@ -349,80 +307,40 @@ package final class SimulatedServer {
 
     /// Ends the process in order. Nothing may be called afterwards.
     package func close() throws(StorageError) {
-        if isWritingSnapshot { snapshots.abandon() }
+        snapshots.abandon(&core)
         try worker.close(&driver)
     }
 
     // MARK: - Snapshots and purge
 
-    package var isSnapshotUnderWay: Bool { snapshotHead != nil }
-    package var isPurgeUnderWay: Bool { isPurging }
+    package var isSnapshotUnderWay: Bool { snapshots.isUnderWay }
+    package var isPurgeUnderWay: Bool { snapshots.isPurging }
     /// A log has ended, and the next has not begun.
     package var isBetweenLogs: Bool { counts.rolls > 0 && worker.fileBytes == 0 }
 
     /// Begins one, unless one is under way or has failed a moment ago.
     package func beginSnapshot(at now: Now) {
-        guard snapshotHead == nil, now.monotonicMicroseconds >= nextSnapshotMicroseconds else { return }
-        let head = core.beginSnapshot()
-        snapshotHead = head
-        isSnapshotEncoded = false
-        orders.append(.begin(head))
+        guard now.monotonicMicroseconds >= nextSnapshotMicroseconds else { return }
+        snapshots.begin(&core)
     }
 
     /// Encodes the next nodes: the loop's part.
-    package func encodeSnapshot() {
-        guard let head = snapshotHead, !isSnapshotEncoded else { return }
-        var nodes = JuteWriter()
-        isSnapshotEncoded = !core.continueSnapshot(maxBytes: settings.snapshotChunkBytes, into: &nodes)
-        orders.append(.append(nodes.copy()))
-        if isSnapshotEncoded { orders.append(.finish(digest: head.digest)) }
-    }
+    package func encodeSnapshot() { snapshots.encode(&core) }
 
     /// Carries out the next order, or the next piece of a purge: the thread's part. It survives every error but the loss
     /// of power.
     package func stepSnapshots(at now: Now) {
-        guard !orders.isEmpty else { return stepPurge() }
-        isPurging = false
-        let order = orders.removeFirst()
-        do throws(StorageError) {
-            switch order {
-            case .begin(let head):
-                isWritingSnapshot = true
-                try snapshots.begin(zxid: head.zxid, sessions: head.sessions, acls: head.acls)
-            case .append(let nodes):
-                guard isWritingSnapshot else { return }
-                try nodes.withUnsafeBufferPointer { (bytes) throws(StorageError) in
-                    try snapshots.append(nodes: UnsafeRawBufferPointer(bytes))
-                }
-            case .finish(let digest):
-                guard isWritingSnapshot else { return }
-                try snapshots.finish(digest: digest, lastProcessed: settings.writesLastProcessed)
-                isWritingSnapshot = false
-                snapshotHead = nil
-                counts.snapshots += 1
-                isPurging = true
-                purge.restart()
-            }
-        } catch {
-            snapshots.abandon()
-            isWritingSnapshot = false
-            snapshotHead = nil
-            orders = []
-            core.abandonSnapshot()
+        switch snapshots.step(&core) {
+        case .working:
+            break
+        case .written:
+            counts.snapshots += 1
+        case .failed:
             counts.snapshotsFailed += 1
             nextSnapshotMicroseconds = now.monotonicMicroseconds + 60_000_000
-        }
-    }
-
-    private func stepPurge() {
-        guard isPurging else { return }
-        do throws(StorageError) {
-            let before = purge.report.removed.count
-            isPurging = try purge.step() == .more
-            counts.filesPurged += max(purge.report.removed.count - before, 0)
-            if !isPurging, planted == .purgeOfNeededLog { removeOlderLogs() }
-        } catch {
-            isPurging = false
+        case .purged(let count, let isOver):
+            counts.filesPurged += count
+            if isOver, planted == .purgeOfNeededLog { removeOlderLogs() }
         }
     }
 

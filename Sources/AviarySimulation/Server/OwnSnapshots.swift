@@ -2,15 +2,38 @@ internal import AviaryCore
 internal import AviaryStorage
 internal import ZooKeeperProtocol
 
-/// The snapshots that a member writes of its own tree, and the purge behind them: what `AviaryServer` has a thread for.
+/// The snapshots that a server writes of its own tree, and the purge behind them: what the loop does for them, and what
+/// `AviaryServer` has a thread for.
 struct OwnSnapshots: ~Copyable {
+    struct Options {
+        var compression = SnapshotCompression.none
+        /// As much of the tree is encoded in one step.
+        var chunkBytes: Int
+        var writesLastProcessed = true
+        /// Snapshots that a purge leaves.
+        var retained = 3
+        /// The longest record that a purge reads.
+        var maximumRecordBytes: Int
+    }
+
+    /// What a step has come to.
+    enum Step {
+        case working
+        /// A snapshot is complete.
+        case written
+        /// It was given up.
+        case failed
+        /// A purge has removed so many files.
+        case purged(Int, isOver: Bool)
+    }
+
     private enum Order {
         case begin(SnapshotHead)
         case append([UInt8])
         case finish(digest: UInt64?)
     }
 
-    private let settings: EnsembleSettings
+    private let options: Options
     private var writer: SnapshotWriter<SimulatedDisk, NoGzip>
     private var purge: Purge<SimulatedDisk, NoGzip>
     private var orders: [Order] = []
@@ -21,15 +44,21 @@ struct OwnSnapshots: ~Copyable {
     /// A step is planned.
     var isPlanned = false
 
-    init(_ disk: SimulatedDisk, _ directories: DataDirectories, _ settings: EnsembleSettings) {
-        self.settings = settings
+    init(_ disk: SimulatedDisk, _ directories: DataDirectories, _ options: Options) {
+        self.options = options
         writer = SnapshotWriter(
             disk: disk,
             directory: directories.snapshots,
-            compression: settings.compression ? .snappy : .none,
+            compression: options.compression,
             gzip: NoGzip()
         )
-        purge = Purge(disk: disk, directories: directories, gzip: NoGzip(), retain: 3, maxBufferBytes: 1 << 20)
+        purge = Purge(
+            disk: disk,
+            directories: directories,
+            gzip: NoGzip(),
+            retain: options.retained,
+            maxBufferBytes: options.maximumRecordBytes
+        )
     }
 
     var isUnderWay: Bool { head != nil }
@@ -42,7 +71,7 @@ struct OwnSnapshots: ~Copyable {
         while core.continueSnapshot(maxBytes: 1 << 16, into: &nodes) {}
         try writer.begin(zxid: head.zxid, sessions: head.sessions, acls: head.acls)
         try nodes.withBytes { (bytes) throws(StorageError) in try writer.append(nodes: bytes) }
-        try writer.finish(digest: head.digest, lastProcessed: true)
+        try writer.finish(digest: head.digest, lastProcessed: options.writesLastProcessed)
     }
 
     mutating func begin(_ core: inout ServerCore) {
@@ -62,31 +91,28 @@ struct OwnSnapshots: ~Copyable {
         core.abandonSnapshot()
     }
 
-    /// Encodes some of the tree, then writes the next piece, or purges a little. It survives every error but the loss of
-    /// power.
-    ///
-    /// - Returns: whether a snapshot is complete now.
-    mutating func step(_ core: inout ServerCore, _ counts: inout EnsembleCounts) -> Bool {
-        if let head, !isEncoded {
-            var nodes = JuteWriter()
-            isEncoded = !core.continueSnapshot(maxBytes: 600, into: &nodes)
-            orders.append(.append(nodes.copy()))
-            if isEncoded { orders.append(.finish(digest: head.digest)) }
-        }
-        guard !orders.isEmpty else {
-            stepPurge(&counts)
-            return false
-        }
+    /// Encodes the next nodes: the loop's part.
+    mutating func encode(_ core: inout ServerCore) {
+        guard let head, !isEncoded else { return }
+        var nodes = JuteWriter()
+        isEncoded = !core.continueSnapshot(maxBytes: options.chunkBytes, into: &nodes)
+        orders.append(.append(nodes.copy()))
+        if isEncoded { orders.append(.finish(digest: head.digest)) }
+    }
+
+    /// Writes the next piece, or purges a little: the thread's part. It survives every error but the loss of power.
+    mutating func step(_ core: inout ServerCore) -> Step {
+        guard !orders.isEmpty else { return stepPurge() }
         isPurging = false
         do throws(StorageError) {
-            return try write(orders.removeFirst(), &counts)
+            return try write(orders.removeFirst())
         } catch {
             abandon(&core)
-            return false
+            return .failed
         }
     }
 
-    private mutating func write(_ order: Order, _ counts: inout EnsembleCounts) throws(StorageError) -> Bool {
+    private mutating func write(_ order: Order) throws(StorageError) -> Step {
         switch order {
         case .begin(let head):
             isWriting = true
@@ -96,25 +122,25 @@ struct OwnSnapshots: ~Copyable {
                 try writer.append(nodes: UnsafeRawBufferPointer(bytes))
             }
         case .finish(let digest):
-            try writer.finish(digest: digest, lastProcessed: true)
+            try writer.finish(digest: digest, lastProcessed: options.writesLastProcessed)
             isWriting = false
             head = nil
-            counts[.snapshots] += 1
             isPurging = true
             purge.restart()
-            return true
+            return .written
         }
-        return false
+        return .working
     }
 
-    private mutating func stepPurge(_ counts: inout EnsembleCounts) {
-        guard isPurging else { return }
+    private mutating func stepPurge() -> Step {
+        guard isPurging else { return .working }
         do throws(StorageError) {
             let before = purge.report.removed.count
             isPurging = try purge.step() == .more
-            counts[.filesPurged] += max(purge.report.removed.count - before, 0)
+            return .purged(max(purge.report.removed.count - before, 0), isOver: !isPurging)
         } catch {
             isPurging = false
+            return .working
         }
     }
 }
