@@ -1,5 +1,3 @@
-package import AviaryCore
-
 /// Simulated time, and what is going to happen when.
 ///
 /// Events of the same microsecond happen in the order in which they were scheduled, so that a run is the same wherever
@@ -21,9 +19,6 @@ package final class VirtualTime<Event> {
     package init() {}
 
     package var count: Int { heap.count }
-
-    /// When the next event happens; nil when there is none.
-    package var nextMicroseconds: Int64? { heap.first?.at }
 
     /// - Parameter at: microseconds; what is past already happens now.
     package func schedule(_ event: Event, at: Int64) {
