@@ -186,13 +186,18 @@ package final class Member {
         into output: inout Output,
         _ body: (inout Peer, inout ZabOutput) -> Void
     ) {
+        prepare(&core, at: now, into: &output)
+        body(&peer, &zab)
+        pump(&core, at: now, into: &output)
+        serveReadOnly(&core, at: now, into: &output)
+    }
+
+    /// Nothing of what was before waits when something comes.
+    func prepare(_ core: inout ServerCore, at now: Now, into output: inout Output) {
         pump(&core, at: now, into: &output)
         // In front: a role that began in this turn has begun for everybody before it is given up.
         heedRoom(at: now)
         pump(&core, at: now, into: &output)
-        body(&peer, &zab)
-        pump(&core, at: now, into: &output)
-        serveReadOnly(&core, at: now, into: &output)
     }
 
     func note(_ level: ZabNote.Level, _ message: String, _ metadata: [(key: String, value: String)] = []) {

@@ -64,14 +64,28 @@ extension Member {
         into output: inout Output
     ) {
         guard let reading = links[link], !reading.isClosed else { return }
-        let reason: String
+        prepare(&core, at: now, into: &output)
+        var unreadable: UnreadableLink?
+        // Between servers in sync one read brings many packets, and each is cheap where those around it are dealt with
+        // at once. What comes before that may be followed by a snapshot, or ends the role.
+        let isBatch = peer.role.isServing
+        if isBatch { peer.beginBatch() }
         do throws(UnreadableLink) {
-            return try reading.receive(bytes) { (bytes) throws(UnreadableLink) in
-                try use(bytes, of: link, &core, at: now, into: &output)
+            try reading.receive(bytes) { (bytes) throws(UnreadableLink) in
+                let count = try use(bytes, of: link, &core, at: now)
+                if !isBatch { pump(&core, at: now, into: &output) }
+                return count
             }
         } catch {
-            reason = error.reason
+            unreadable = error
         }
+        pump(&core, at: now, into: &output)
+        if isBatch {
+            peer.endBatch(at: now, into: &zab)
+            pump(&core, at: now, into: &output)
+        }
+        serveReadOnly(&core, at: now, into: &output)
+        guard let reason = unreadable?.reason else { return }
         note(
             .warning,
             "closing a quorum connection: what came over it cannot be read",
@@ -86,8 +100,7 @@ extension Member {
         _ bytes: UnsafeRawBufferPointer,
         of link: LinkID,
         _ core: inout ServerCore,
-        at now: Now,
-        into output: inout Output
+        at now: Now
     ) throws(UnreadableLink) -> Int {
         if let incoming, incoming.link == link, !incoming.isComplete {
             return try receive(bytes, of: incoming, &core, at: now)
@@ -99,9 +112,7 @@ extension Member {
             throw UnreadableLink(reason: "\(error)")
         }
         guard let parsed else { return 0 }
-        tell(&core, at: now, into: &output) { peer, zab in
-            peer.receive(packet: parsed.packet, on: link, at: now, into: &zab)
-        }
+        peer.receive(packet: parsed.packet, on: link, at: now, into: &zab)
         return parsed.size
     }
 }

@@ -69,6 +69,8 @@ extension Member {
         guard leads else { return output.log.removeAll(keepingCapacity: true) }
         let batch = openBatch ?? takeBatch()
         openBatch = batch
+        let isOwnBatch = output.log.count > 1 && !peer.isInBatch
+        if isOwnBatch { peer.beginBatch() }
         for record in output.log {
             let configuration = reconfigured.flatMap { $0.zxid == record.zxid ? $0.configuration : nil }
             output.logBytes.withBytes(in: record.range) { payload in
@@ -82,6 +84,7 @@ extension Member {
                 )
             }
         }
+        if isOwnBatch { peer.endBatch(at: now, into: &zab) }
         reconfigured = nil
         output.log.removeAll(keepingCapacity: true)
     }
@@ -120,7 +123,11 @@ extension Member {
         let list = zab.upcalls
         zab.upcalls.removeAll(keepingCapacity: true)
         var wantsPing = false
-        for upcall in list {
+        for (index, upcall) in list.enumerated() {
+            if index % ServerCore.fetchAheadCount == 0 {
+                let next = list[index...].prefix(ServerCore.fetchAheadCount)
+                core.fetchAhead(requests: next.lazy.compactMap(\.forwarded))
+            }
             switch upcall {
             case .lead(let epoch):
                 core.lead(epoch: epoch, lastZxid: core.lastProcessedZxid, at: now, into: &output)
@@ -188,9 +195,19 @@ extension Member {
             unapplied = isDone ? nil : zxid
             return
         }
-        peer.history.forEach(after: core.lastProcessedZxid, through: zxid) { _, payload in
-            // What cannot be read was refused when it came.
-            try? core.applyCommitted(payload, at: now, into: &output)
+        guard var position = peer.history.position(after: core.lastProcessedZxid),
+            let end = peer.history.position(after: zxid)
+        else { return }
+        while position < end {
+            let group = position..<min(position + ServerCore.fetchAheadCount, end)
+            core.fetchAhead(transactions: group) { peer.history.withPayload(at: $0, $1) }
+            for position in group {
+                peer.history.withPayload(at: position) { payload in
+                    // What cannot be read was refused when it came.
+                    try? core.applyCommitted(payload, at: now, into: &output)
+                }
+            }
+            position = group.upperBound
         }
     }
 
@@ -244,6 +261,13 @@ extension Member {
         if zab.connectAll { orders.connectAll = true }
         orders.notes += zab.notes
         zab.reset()
+    }
+}
+
+extension Upcall {
+    fileprivate var forwarded: (operation: Int32, body: [UInt8])? {
+        guard case .request(_, _, let request) = self else { return nil }
+        return (request.operation, request.body)
     }
 }
 

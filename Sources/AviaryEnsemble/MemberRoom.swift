@@ -18,7 +18,7 @@ extension Member {
 
     /// Draws the consequences of `logRoom` for the role that the peer has.
     func heedRoom(at now: Now) {
-        guard peer.configurations.current.voters.count > 1 else { return }
+        guard logRoom != .plenty || isWithdrawn, peer.configurations.current.voters.count > 1 else { return }
         switch (logRoom, peer.role) {
         case (.plenty, _):
             if isWithdrawn { comeBack(at: now) }

@@ -14,6 +14,8 @@ package struct History: ~Copyable {
         package var count: Int
         /// Payload bytes of transactions already applied.
         package var bytes: Int
+        /// As much of `bytes` is kept although nobody waits for it.
+        package var idleBytes: Int { bytes / 8 }
 
         package init(count: Int, bytes: Int) {
             self.count = count
@@ -57,6 +59,8 @@ package struct History: ~Copyable {
     package var start: Int { base + forgotten }
     package var end: Int { base + entries.count }
     package var isEmpty: Bool { start == end }
+    /// There may be something to forget.
+    var isLarge: Bool { bytes > bound.idleBytes }
     package var count: Int { end - start }
 
     /// The newest transaction, logged or not.
@@ -75,8 +79,12 @@ package struct History: ~Copyable {
         guard zxid >= floor else { return nil }
         var low = forgotten
         var high = entries.count
-        // Most questions are about the newest ones.
-        if low < high, entries[high - 1].zxid <= zxid { return end }
+        guard low < high else { return base + low }
+        let last = entries[high - 1].zxid
+        if last <= zxid { return end }
+        // Within an epoch they count up by one, so its place is known from the distance to the last.
+        let distance = last.rawValue - zxid.rawValue
+        if distance < high - low, entries[high - 1 - Int(distance)].zxid == zxid { return base + high - Int(distance) }
         while low < high {
             let middle = (low + high) / 2
             if entries[middle].zxid <= zxid { low = middle + 1 } else { high = middle }
@@ -187,10 +195,13 @@ package struct History: ~Copyable {
     /// what is not here must be in the log, for learners to be sent from there.
     ///
     /// To be called only when nobody is about to read what an `Output` names.
-    mutating func forget(stored: Zxid) {
-        guard bytes > bound.bytes else { return }
+    ///
+    /// - Parameter needed: the first position that a connected learner has not been sent.
+    mutating func forget(stored: Zxid, needed: Int) {
         let limit = min(loggedEnd, appliedEnd, position(after: stored) ?? start)
-        while start < limit, bytes > bound.bytes, count > bound.count || bytes > 2 * bound.bytes {
+        while start < limit {
+            let most = start < needed ? bound.idleBytes : bound.bytes
+            guard bytes > most, count > bound.count || bytes > 2 * most else { break }
             floor = entries[forgotten].zxid
             bytes -= entries[forgotten].size
             forgotten += 1

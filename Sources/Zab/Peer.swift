@@ -74,9 +74,9 @@ package struct Peer: ~Copyable {
     // MARK: What it is
 
     package var role: Role {
-        if let leading { return .leading(isEstablished: leading.isEstablished) }
-        guard let learning else { return .looking }
-        return learning.isObserver ? .observing(isSynced: learning.isSynced) : .following(isSynced: learning.isSynced)
+        if let isEstablished = leading?.isEstablished { return .leading(isEstablished: isEstablished) }
+        guard let isSynced = learning?.isSynced else { return .looking }
+        return learning?.isObserver == true ? .observing(isSynced: isSynced) : .following(isSynced: isSynced)
     }
 
     /// Who leads, as far as this server knows.
@@ -84,7 +84,7 @@ package struct Peer: ~Copyable {
 
     /// The epoch that this server takes part in; the one that it last took part in while it looks.
     package var epoch: Epoch {
-        if let leading, leading.phase >= .storing { return leading.epoch }
+        if let phase = leading?.phase, phase >= .storing, let epoch = leading?.epoch { return epoch }
         return state.durable.currentEpoch
     }
 
@@ -103,13 +103,34 @@ package struct Peer: ~Copyable {
         _read { yield state.history }
     }
 
+    // MARK: Batches
+
+    /// Whether a batch has begun and not ended.
+    package var isInBatch: Bool { state.isInBatch }
+
+    /// Several inputs follow: what they let commit, and what learners are sent of it, waits for `endBatch`.
+    package mutating func beginBatch() {
+        state.isInBatch = true
+    }
+
+    package mutating func endBatch(at now: Now, into output: inout ZabOutput) {
+        state.isInBatch = false
+        guard leading?.owesBatch == true else { return }
+        begin(at: now, output)
+        inRole(&output) { peer, output throws(RoleEnd) in
+            try peer.leading?.endBatch(state: &peer.state, at: peer.time, into: &output)
+        }
+    }
+
     // MARK: Turns
 
     /// To be called at the beginning of every input.
     mutating func begin(at now: Now, _ output: borrowing ZabOutput) {
         time = max(time, now.monotonicMicroseconds)
         // Nobody holds a zxid whose bytes would be missed.
-        if !output.namesHistory { state.history.forget(stored: state.durable.storedZxid) }
+        guard state.history.isLarge, !output.namesHistory else { return }
+        let needed = leading?.neededFrom ?? mastering?.serving.neededFrom ?? .max
+        state.history.forget(stored: state.durable.storedZxid, needed: needed)
     }
 
     package mutating func start(at now: Now, into output: inout ZabOutput) {
@@ -122,9 +143,9 @@ package struct Peer: ~Copyable {
     /// When `advance` is due, in microseconds as in `Now`; nil while nothing waits.
     package var nextDeadlineMicroseconds: Int64? {
         var deadline = min(election.nextDeadline, lookAt ?? .max)
-        if let leading { deadline = min(deadline, leading.pingAt, leading.phaseDeadline) }
-        if let learning { deadline = min(deadline, learning.nextDeadline(options: state.options)) }
-        if let mastering { deadline = min(deadline, mastering.serving.pingAt) }
+        deadline = min(deadline, leading?.pingAt ?? .max, leading?.phaseDeadline ?? .max)
+        deadline = min(deadline, learning?.nextDeadline(options: state.options) ?? .max)
+        deadline = min(deadline, mastering?.serving.pingAt ?? .max)
         for link in waiting { deadline = min(deadline, link.heardAt + patienceWithWaiting) }
         return deadline == .max ? nil : deadline
     }

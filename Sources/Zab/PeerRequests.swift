@@ -80,8 +80,8 @@ extension Peer {
 
     /// Whether a quorum of a configuration is connected and in sync: without it a reconfiguration would stop everything.
     package func isSynced(quorumOf configuration: QuorumConfiguration) -> Bool {
-        guard let leading else { return false }
-        return configuration.isQuorum(leading.servers(from: .serving, state: state))
+        guard let servers = leading?.servers(from: .serving, state: state) else { return false }
+        return configuration.isQuorum(servers)
     }
 }
 
@@ -97,9 +97,9 @@ extension Peer {
         into output: inout ZabOutput
     ) {
         begin(at: now, output)
-        guard let learning, learning.isSynced else { return }
+        guard let link = learning?.link, learning?.isSynced == true else { return }
         if request.operation == Operation.sync.rawValue { mastering?.asked(syncBy: nil, into: &output) }
-        output.send(.request, zxid: Zxid(-1), identities: identities, on: learning.link) { request.write(to: &$0) }
+        output.send(.request, zxid: Zxid(-1), identities: identities, on: link) { request.write(to: &$0) }
     }
 
     /// REVALIDATE: asks whether a session that a client brings lives.
@@ -110,10 +110,10 @@ extension Peer {
         into output: inout ZabOutput
     ) {
         begin(at: now, output)
-        guard let learning, learning.isSynced else { return }
+        guard let link = learning?.link, learning?.isSynced == true else { return }
         mastering?.asked(revalidationOf: session, by: nil, into: &output)
         let request = Revalidation.Request(session: session, timeoutMilliseconds: timeoutMilliseconds)
-        output.send(.revalidate, zxid: Zxid(-1), on: learning.link) { request.write(to: &$0) }
+        output.send(.revalidate, zxid: Zxid(-1), on: link) { request.write(to: &$0) }
     }
 
     /// Answers the oldest `.pingAsked` with the sessions that were active since the last.

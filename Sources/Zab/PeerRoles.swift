@@ -64,15 +64,15 @@ extension Peer {
     /// election whether it was committed or not (ZOOKEEPER-2845).
     mutating func end(_ reason: RoleEnd, into output: inout ZabOutput) {
         let wasServing: Bool
-        if let leading {
-            wasServing = leading.isEstablished
-            for link in leading.links { output.links.append(.close(link.id)) }
+        if let isEstablished = leading?.isEstablished {
+            wasServing = isEstablished
+            for link in leading?.links ?? [] { output.links.append(.close(link.id)) }
             pastSyncs = syncs
-        } else if let learning {
-            wasServing = learning.isSynced
+        } else if let link = learning?.link, let isSynced = learning?.isSynced {
+            wasServing = isSynced
             endMaster(into: &output)
-            output.links.append(.close(learning.link))
-            if state.durable.snapshot == learning.link { output.storage.append(.abandonSnapshot(learning.link)) }
+            output.links.append(.close(link))
+            if state.durable.snapshot == link { output.storage.append(.abandonSnapshot(link)) }
         } else {
             return
         }

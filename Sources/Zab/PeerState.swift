@@ -47,6 +47,8 @@ struct PeerState: ~Copyable {
     private var proposalsBeforeSnapshot: [QuorumConfiguration] = []
     /// Where the snapshot ends that is being received.
     private(set) var snapshotZxid = Zxid.zero
+    /// More inputs come at once (`Peer.beginBatch`).
+    var isInBatch = false
     /// Takes part in nothing, as if it did not run.
     var isWithdrawn = false
     private var lastLink: UInt64 = 1 << 63
@@ -234,7 +236,7 @@ struct PeerState: ~Copyable {
             return
         }
         history.markApplied(to: position)
-        output.upcalls.append(.committed(upTo: history.zxid(before: position)))
+        output.commit(upTo: history.zxid(before: position))
     }
 }
 

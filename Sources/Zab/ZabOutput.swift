@@ -195,6 +195,15 @@ package struct ZabOutput: ~Copyable {
         }
     }
 
+    /// Has the core apply everything up to a transaction; nothing lies between that and an order to apply less.
+    mutating func commit(upTo zxid: Zxid) {
+        if case .committed = upcalls.last {
+            upcalls[upcalls.count - 1] = .committed(upTo: zxid)
+        } else {
+            upcalls.append(.committed(upTo: zxid))
+        }
+    }
+
     mutating func note(_ level: ZabNote.Level, _ message: String, _ metadata: [(key: String, value: String)] = []) {
         notes.append(ZabNote(level: level, message: message, metadata: metadata))
     }

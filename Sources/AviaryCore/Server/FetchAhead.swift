@@ -38,6 +38,56 @@ extension ServerCore {
         }
     }
 
+    /// How many of what comes together is looked ahead at together.
+    package static var fetchAheadCount: Int { LookAhead.capacity }
+
+    /// Looks ahead at transactions of another server that are about to be applied.
+    ///
+    /// - Parameter payload: lends one of them.
+    package func fetchAhead(
+        transactions positions: Range<Int>,
+        _ payload: (_ position: Int, _ look: (UnsafeRawBufferPointer) -> Void) -> Void
+    ) {
+        var ahead = LookAhead()
+        for position in positions {
+            payload(position) { payload in
+                guard let path = ServerCore.path(ofTransaction: payload) else { return }
+                ahead.add(path, hasher: tree.hasher)
+            }
+        }
+        ahead.fetch(from: tree)
+    }
+
+    /// The path that a transaction changes, if it is of one.
+    private static func path(ofTransaction payload: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer? {
+        // Session, cxid, zxid and time are in front of the type (docs/protocol/quorum-protocol.md section 17.1).
+        guard payload.count >= 32 else { return nil }
+        switch Operation(rawValue: Int32(bigEndian: payload.loadUnaligned(fromByteOffset: 28, as: Int32.self))) {
+        case .create, .create2, .createContainer, .createTTL, .delete, .setData, .setACL:
+            var reader = JuteReader(UnsafeRawBufferPointer(rebasing: payload[32...]))
+            return try? reader.requiredBuffer()
+        default:
+            return nil
+        }
+    }
+
+    /// Looks ahead at requests that learners have forwarded together.
+    package func fetchAhead(requests: some Sequence<(operation: Int32, body: [UInt8])>) {
+        var ahead = LookAhead()
+        for request in requests {
+            switch Operation(rawValue: request.operation) {
+            case .create, .create2, .createContainer, .createTTL, .delete, .setData, .setACL:
+                request.body.withUnsafeBytes { body in
+                    var reader = JuteReader(body)
+                    if let path = try? reader.requiredBuffer() { ahead.add(path, hasher: tree.hasher) }
+                }
+            default:
+                continue
+            }
+        }
+        ahead.fetch(from: tree)
+    }
+
     /// Looks ahead at the next parts of a multi, as far as they are plain to pass over.
     func fetchAhead(parts reader: JuteReader) {
         var reader = reader

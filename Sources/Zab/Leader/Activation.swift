@@ -15,7 +15,7 @@ struct Activated: Sendable {
 /// Changes of the configuration, on the side of the leader (docs/protocol/quorum-protocol.md section 15).
 extension Leader {
     /// A reconfiguration was proposed: from here on every decision needs both quorums.
-    mutating func propose(
+    func propose(
         _ configuration: QuorumConfiguration,
         at zxid: Zxid,
         state: inout PeerState,
@@ -32,7 +32,7 @@ extension Leader {
     ///
     /// A leader that the new configuration does not want, or has elsewhere, tells everybody who is to lead and commits
     /// nothing more: what it has proposed behind this the next one finds in its own log.
-    mutating func activate(
+    func activate(
         _ pending: PendingReconfiguration,
         acked: [(ServerID, Zxid)],
         state: inout PeerState,
@@ -82,7 +82,7 @@ extension Leader {
 
     /// A configuration from a file that no reconfiguration has touched gets a version, so that all have the same
     /// (section 2.6).
-    mutating func proposeFirstConfiguration(state: inout PeerState, into output: inout ZabOutput) {
+    func proposeFirstConfiguration(state: inout PeerState, into output: inout ZabOutput) {
         guard state.options.reconfigEnabled, state.configurations.current.version == 0,
             state.configurations.proposed == nil
         else { return }
@@ -92,7 +92,7 @@ extension Leader {
     }
 
     /// A quorum has NEWLEADER, and with it the configuration that this named: it comes into force.
-    mutating func activateFirstConfiguration(state: inout PeerState, into output: inout ZabOutput) throws(RoleEnd) {
+    func activateFirstConfiguration(state: inout PeerState, into output: inout ZabOutput) throws(RoleEnd) {
         guard let configuration = state.configurations.proposed else { return }
         state.activate(configuration, into: &output)
         requirements = Requirements(configuration)

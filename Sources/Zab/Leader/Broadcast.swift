@@ -3,7 +3,7 @@ import ZooKeeperProtocol
 /// Proposals, acknowledgements and commits (docs/protocol/quorum-protocol.md section 11).
 extension Leader {
     /// The core made a transaction, and hands it to the log (`LeaderProcessRequest`, `LeaderBroadcastPROPOSAL`).
-    mutating func propose(
+    func propose(
         _ zxid: Zxid,
         _ payload: UnsafeRawBufferPointer,
         configuration: QuorumConfiguration?,
@@ -23,8 +23,18 @@ extension Leader {
         if let configuration {
             propose(configuration, at: zxid, state: &state, into: &output)
         }
+        if state.isInBatch {
+            owesBatch = true
+        } else {
+            try endBatch(state: &state, at: time, into: &output)
+        }
+    }
+
+    /// Sends what was proposed, and commits what may be by now: a single voter has its own acknowledgement only, and
+    /// waits for no packet.
+    func endBatch(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
+        owesBatch = false
         pumpAll(state: state, at: time, into: &output)
-        // A single voter has its own acknowledgement only, and waits for no packet.
         try commit(state: &state, at: time, into: &output)
     }
 
@@ -33,7 +43,7 @@ extension Leader {
 
     // MARK: Packets of learners in sync
 
-    mutating func process(
+    func process(
         broadcast packet: QuorumPacket,
         _ index: Int,
         state: inout PeerState,
@@ -64,11 +74,16 @@ extension Leader {
         } catch {
             drop(link, "unreadable packet of type \(packet.type) (\(error))", into: &output)
         }
-        if packet.kind == .ack { try commit(state: &state, at: time, into: &output) }
+        guard packet.kind == .ack else { return }
+        if state.isInBatch {
+            owesBatch = true
+        } else {
+            try commit(state: &state, at: time, into: &output)
+        }
     }
 
     /// ACK: a proposal is durable at the learner, and so is everything before it (`LeaderProcessACK`).
-    private mutating func process(
+    private func process(
         ack zxid: Zxid,
         _ index: Int,
         state: borrowing PeerState,
@@ -88,7 +103,7 @@ extension Leader {
     // MARK: Commit
 
     /// Commits what has its quorums by now, in order (`LeaderTryToCommit`).
-    mutating func commit(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
+    func commit(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
         guard isEstablished, !isMaster else { return }
         let before = committed
         var reached = committable(state: state)
@@ -110,21 +125,21 @@ extension Leader {
     /// How far what was proposed has its quorums, and who has acknowledged how much.
     private func committable(state: borrowing PeerState) -> (zxid: Zxid, acked: [(ServerID, Zxid)]) {
         var acked: [(ServerID, Zxid)] = [(state.me, state.durable.storedZxid)]
-        for link in links where link.phase >= .synchronized && link.isFollower {
-            acked.append((link.server, link.acked))
+        for index in links.indices where links[index].phase >= .synchronized && links[index].isFollower {
+            acked.append((links[index].server, links[index].acked))
         }
         return (requirements.committable(acked: acked, lastProposed: state.history.last), acked)
     }
 
     // MARK: What learners are sent
 
-    mutating func pumpAll(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
+    func pumpAll(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
         // Whoever has fallen out of the history is dropped, so the list may shrink.
         for link in links.map(\.id) { pump(link, state: state, at: time, into: &output) }
     }
 
     /// Sends a learner what comes next, as far as its link takes it.
-    mutating func pump(_ link: LinkID, state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
+    func pump(_ link: LinkID, state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
         guard let index = index(of: link) else { return }
         guard links[index].phase >= .synchronizing else { return readOn(index, state: state, into: &output) }
         guard min(links[index].nextCommit, links[index].nextProposal) >= state.history.start else {
@@ -155,7 +170,7 @@ extension Leader {
             || links[index].nextCommit == state.history.end
     }
 
-    private mutating func sendNewLeader(
+    private func sendNewLeader(
         _ index: Int,
         state: borrowing PeerState,
         at time: Int64,
@@ -171,7 +186,7 @@ extension Leader {
         links[index].heardAt = time
     }
 
-    private mutating func sendProposal(
+    private func sendProposal(
         _ index: Int,
         state: borrowing PeerState,
         at time: Int64,
@@ -188,7 +203,7 @@ extension Leader {
         links[index].readThrough = zxid
     }
 
-    private mutating func sendCommit(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
+    private func sendCommit(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
         let zxid = state.history.zxid(at: links[index].nextCommit)
         let id = links[index].id
         if let leader = designatedLeader(activatedBy: zxid, for: links[index]) {
@@ -200,7 +215,7 @@ extension Leader {
         links[index].nextCommit += 1
     }
 
-    private mutating func sendInform(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
+    private func sendInform(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
         let position = links[index].nextProposal
         let zxid = state.history.zxid(at: position)
         let id = links[index].id
@@ -218,7 +233,7 @@ extension Leader {
     }
 
     /// What the learner needs next is forgotten: before NEWLEADER it comes from the disk, afterwards it is too late.
-    private mutating func fallBehind(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
+    private func fallBehind(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
         guard links[index].phase == .synchronizing, links[index].nextCommit == links[index].nextProposal else {
             let behind = "\(links[index].readThrough), and the oldest kept is behind \(state.history.floor)"
             return drop(links[index].id, "it is too slow: it has \(behind)", into: &output)
@@ -230,7 +245,7 @@ extension Leader {
     // MARK: Answers
 
     /// Sends a packet behind every commit up to `zxid`.
-    mutating func answer(
+    func answer(
         _ type: QuorumPacketType,
         zxid: Zxid,
         data: [UInt8]?,
@@ -249,13 +264,13 @@ extension Leader {
     }
 
     /// SYNC is to follow the commit of `zxid`, and to precede all behind that.
-    mutating func expectSync(behind zxid: Zxid, on link: LinkID, state: borrowing PeerState) {
+    func expectSync(behind zxid: Zxid, on link: LinkID, state: borrowing PeerState) {
         guard let index = index(of: link), links[index].phase == .serving else { return }
         links[index].expectSync(at: state.history.position(after: zxid) ?? 0)
     }
 
     /// The oldest SYNC that is expected is due.
-    mutating func answerSync(
+    func answerSync(
         on link: LinkID,
         state: borrowing PeerState,
         at time: Int64,
@@ -275,7 +290,7 @@ extension Leader {
         }
     }
 
-    private mutating func flushDeferred(_ index: Int, into output: inout ZabOutput) {
+    private func flushDeferred(_ index: Int, into output: inout ZabOutput) {
         let id = links[index].id
         for answer in links[index].takeDue() { links[index].credit -= answer.send(on: id, into: &output) }
     }

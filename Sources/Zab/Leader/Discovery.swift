@@ -3,7 +3,7 @@ import ZooKeeperProtocol
 /// Finding a new epoch (docs/protocol/quorum-protocol.md section 7).
 extension Leader {
     /// FOLLOWERINFO or OBSERVERINFO: who the learner is and which epoch it has accepted (`LeaderProcessFOLLOWERINFO`).
-    mutating func process(
+    func process(
         introduction packet: QuorumPacket,
         _ index: Int,
         state: inout PeerState,
@@ -18,7 +18,7 @@ extension Leader {
     }
 
     /// A learner is known: goes on with whatever it can be told by now.
-    mutating func welcome(
+    func welcome(
         _ link: LinkID,
         state: inout PeerState,
         at time: Int64,
@@ -54,7 +54,7 @@ extension Leader {
     }
 
     /// A learner that waits for LEADERINFO turns out to have its memory.
-    mutating func noteMemory(
+    func noteMemory(
         of server: ServerID,
         state: inout PeerState,
         into output: inout ZabOutput
@@ -69,7 +69,7 @@ extension Leader {
     /// Proposes an epoch once a quorum has said what it accepted.
     ///
     /// Everybody that came counts for the maximum, voters alone for the quorum.
-    mutating func discover(state: inout PeerState, into output: inout ZabOutput) throws(RoleEnd) {
+    func discover(state: inout PeerState, into output: inout ZabOutput) throws(RoleEnd) {
         guard phase == .discovery, state.configurations.isQuorum(servers(from: .introduced, state: state)) else {
             return
         }
@@ -82,7 +82,7 @@ extension Leader {
     }
 
     /// The new epoch is stored as accepted: nobody hears of it before.
-    mutating func epochAccepted(state: inout PeerState, at time: Int64, into output: inout ZabOutput) {
+    func epochAccepted(state: inout PeerState, at time: Int64, into output: inout ZabOutput) {
         guard phase == .accepting else { return }
         phase = .electing
         phaseDeadline = time + state.options.initTime
@@ -92,14 +92,14 @@ extension Leader {
         elect(state: &state, into: &output)
     }
 
-    private mutating func sendLeaderInfo(_ index: Int, into output: inout ZabOutput) {
+    private func sendLeaderInfo(_ index: Int, into output: inout ZabOutput) {
         links[index].phase = .electing
         output.send(.leaderInfo, zxid: epoch.newLeaderZxid, on: links[index].id) { LeaderInfo().write(to: &$0) }
     }
 
     /// ACKEPOCH: the learner follows no earlier epoch any more, and says where its history ends
     /// (`LeaderProcessACKEPOCH`).
-    mutating func process(
+    func process(
         ackEpoch packet: QuorumPacket,
         _ index: Int,
         state: inout PeerState,
@@ -136,7 +136,7 @@ extension Leader {
     /// Makes the epoch current once a quorum has accepted it from nobody else.
     ///
     /// Who had accepted this number before may have done so from another leader: it does not count.
-    private mutating func elect(state: inout PeerState, into output: inout ZabOutput) {
+    private func elect(state: inout PeerState, into output: inout ZabOutput) {
         guard phase == .electing else { return }
         var servers: Set<ServerID> = [state.me]
         for link in links where link.phase >= .acknowledged && counts(link, state: state) && link.currentEpoch != nil {
@@ -148,7 +148,7 @@ extension Leader {
     }
 
     /// The epoch is current and our log is durable: the learners get its history.
-    mutating func epochStored(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
+    func epochStored(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
         guard phase == .storing else { return }
         phase = .synchronization
         phaseDeadline = time + state.options.initTime

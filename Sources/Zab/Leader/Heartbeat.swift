@@ -3,7 +3,7 @@ import ZooKeeperProtocol
 /// PINGs, the time limits of learners, and the check that a quorum still follows (docs/protocol/quorum-protocol.md
 /// section 13).
 extension Leader {
-    mutating func advance(
+    func advance(
         state: inout PeerState,
         at time: Int64,
         into output: inout ZabOutput
@@ -21,7 +21,7 @@ extension Leader {
     }
 
     /// Steps down when the followers that are left are no quorum, for longer than one that comes back needs.
-    private mutating func checkQuorum(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
+    private func checkQuorum(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
         guard isEstablished, !isMaster,
             !state.configurations.isQuorum(servers(from: .synchronized, state: state))
         else {
@@ -41,7 +41,7 @@ extension Leader {
     /// - Parameter isLost: it is in a later round than the one that elected us, or votes in that round for who is better.
     ///   Before we serve nothing else counts: followers of ours may not have found out yet, and what they sent before we
     ///   were elected may arrive late.
-    mutating func heard(
+    func heard(
         lookingVoter server: ServerID,
         isLost: Bool,
         state: borrowing PeerState
@@ -52,7 +52,7 @@ extension Leader {
     }
 
     /// Gives up as soon as those that do not look for another leader are no quorum: waiting only delays the election.
-    mutating func checkDeserters(state: borrowing PeerState) throws(RoleEnd) {
+    func checkDeserters(state: borrowing PeerState) throws(RoleEnd) {
         guard !deserters.isEmpty else { return }
         let followers = servers(from: .introduced, state: state)
         var loyal = Set(state.configurations.voters)
@@ -63,7 +63,7 @@ extension Leader {
 
     // MARK: PING
 
-    private mutating func ping(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
+    private func ping(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
         // Nothing may stand between the packets of a synchronization, and who has not got NEWLEADER waits patiently.
         guard links[index].phase >= .storing else { return }
         output.send(.ping, zxid: lastProposed(state: state), on: links[index].id)
@@ -76,7 +76,7 @@ extension Leader {
     }
 
     /// The learner answered its oldest PING.
-    mutating func answered(pingOf index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
+    func answered(pingOf index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
         guard links[index].pingsAnswered < links[index].pingsSent else { return }
         links[index].pingsAnswered += 1
         guard confirmations.isRunning else { return }
@@ -87,13 +87,13 @@ extension Leader {
 
     // MARK: Proofs of leadership
 
-    mutating func confirm(_ token: UInt64, state: borrowing PeerState, into output: inout ZabOutput) {
+    func confirm(_ token: UInt64, state: borrowing PeerState, into output: inout ZabOutput) {
         guard isEstablished else { return }
         confirmations.ask(token)
         beginConfirmations(state: state, into: &output)
     }
 
-    private mutating func beginConfirmations(state: borrowing PeerState, into output: inout ZabOutput) {
+    private func beginConfirmations(state: borrowing PeerState, into output: inout ZabOutput) {
         while confirmations.isDue {
             var pings: [(link: LinkID, server: ServerID, number: UInt64)] = []
             for index in links.indices where mayConfirm(index) {
@@ -112,13 +112,13 @@ extension Leader {
     }
 
     /// A follower came into sync while a round runs: it may be the one that makes the quorum.
-    mutating func joinConfirmation(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
+    func joinConfirmation(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
         guard confirmations.isRunning, mayConfirm(index), !confirmations.asks(links[index].id) else { return }
         ping(index, state: state, into: &output)
         confirmations.join((links[index].id, links[index].server, links[index].pingsSent))
     }
 
-    private mutating func finishConfirmations(
+    private func finishConfirmations(
         state: borrowing PeerState,
         into output: inout ZabOutput,
         startsNext: Bool = true

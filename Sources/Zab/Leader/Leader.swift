@@ -19,7 +19,10 @@ struct RoleEnd: Error {
 ///
 /// Each step of the epoch needs a quorum, this server included: of those that say which epochs they accepted
 /// (`discovery`), of those that accept the new one (`electing`), of those that have the history (`synchronization`).
-struct Leader: Sendable {
+///
+/// A class, because it is large and asked for something with every packet; nobody but its `Peer` holds it, or the
+/// `ObserverMaster` of a peer.
+final class Leader {
     enum Phase: Int, Comparable, Sendable {
         /// Waits for a quorum of FOLLOWERINFO.
         case discovery
@@ -44,27 +47,29 @@ struct Leader: Sendable {
     /// The epoch that this history belongs to.
     let historyEpoch: Epoch
 
-    var phase = Phase.discovery
-    var phaseDeadline: Int64
-    var epoch = Epoch.zero
+    @exclusivity(unchecked) var phase = Phase.discovery
+    @exclusivity(unchecked) var phaseDeadline: Int64
+    @exclusivity(unchecked) var epoch = Epoch.zero
     /// In order of arrival.
-    var links: [LearnerLink]
+    @exclusivity(unchecked) var links: [LearnerLink]
     /// Known to be on a quorum.
-    var committed = Zxid.zero
-    var requirements: Requirements
-    var confirmations = Confirmations()
+    @exclusivity(unchecked) var committed = Zxid.zero
+    @exclusivity(unchecked) var requirements: Requirements
+    @exclusivity(unchecked) var confirmations = Confirmations()
     /// When the next PINGs are due.
-    var pingAt: Int64
+    @exclusivity(unchecked) var pingAt: Int64
     /// Since when the followers are no quorum.
-    var aloneSince: Int64?
+    @exclusivity(unchecked) var aloneSince: Int64?
     /// Voters that look for a leader, and were not heard of as followers since.
-    var deserters: Set<ServerID> = []
+    @exclusivity(unchecked) var deserters: Set<ServerID> = []
     /// Proposed by this leader and not committed yet.
-    var reconfiguration: PendingReconfiguration?
+    @exclusivity(unchecked) var reconfiguration: PendingReconfiguration?
     /// Reconfigurations that have been committed, for learners that are still to hear of it.
-    var activations: [Activated] = []
+    @exclusivity(unchecked) var activations: [Activated] = []
     /// How learners were brought up to date.
-    var syncs = SyncCounts()
+    @exclusivity(unchecked) var syncs = SyncCounts()
+    /// In the batch that is under way something was proposed or acknowledged.
+    @exclusivity(unchecked) var owesBatch = false
     /// Another server leads; this one hands on to observers what it learns (`ObserverMaster`).
     let isMaster: Bool
 
@@ -101,12 +106,26 @@ struct Leader: Sendable {
     /// the moment when it will be: no learner serves before.
     var historyForLearners: Zxid { max(committed, historyEnd) }
 
+    /// The first position that a learner has yet to be sent. One that is sent what the disk has needs whatever follows
+    /// that, and would come too late if only a little were left of it.
+    var neededFrom: Int {
+        var first = Int.max
+        for index in links.indices {
+            switch links[index].phase {
+            case .arrived, .introduced, .electing, .acknowledged: continue
+            case .readingLog, .receivingSnapshot: return 0
+            case .synchronizing, .storing, .synchronized, .serving:
+                first = min(first, links[index].nextCommit, links[index].nextProposal)
+            }
+        }
+        return first
+    }
+
     // MARK: Links
 
     func index(of link: LinkID) -> Int? { links.firstIndex { $0.id == link } }
 
-    mutating func drop(_ link: LinkID, _ reason: String, level: ZabNote.Level = .warning, into output: inout ZabOutput)
-    {
+    func drop(_ link: LinkID, _ reason: String, level: ZabNote.Level = .warning, into output: inout ZabOutput) {
         guard let index = index(of: link) else { return }
         output.links.append(.close(link))
         let server = links[index].server
@@ -119,7 +138,7 @@ struct Leader: Sendable {
     }
 
     /// A link is gone.
-    mutating func forget(_ link: LinkID, into output: inout ZabOutput) {
+    func forget(_ link: LinkID, into output: inout ZabOutput) {
         guard let index = index(of: link) else { return }
         if links[index].phase == .serving { output.upcalls.append(.learnerGone(link)) }
         links.remove(at: index)
@@ -146,7 +165,7 @@ struct Leader: Sendable {
     // MARK: Packets
 
     /// A packet of a learner. What does not belong where the learner is ends its link.
-    mutating func process(
+    func process(
         _ packet: QuorumPacket,
         on link: LinkID,
         state: inout PeerState,
@@ -169,7 +188,7 @@ struct Leader: Sendable {
         }
     }
 
-    mutating func writable(
+    func writable(
         _ link: LinkID,
         credit: Int,
         state: borrowing PeerState,

@@ -5,7 +5,7 @@ extension Leader {
     // MARK: The beginning
 
     /// Decides what a learner is sent first (`LeaderSyncFollower`).
-    mutating func synchronize(
+    func synchronize(
         _ link: LinkID,
         state: borrowing PeerState,
         at time: Int64,
@@ -38,14 +38,14 @@ extension Leader {
     }
 
     /// More is committed: brings those up to date that waited for it.
-    mutating func syncHeldBack(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
+    func syncHeldBack(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
         for link in links where link.phase == .acknowledged && !isAhead(link) {
             synchronize(link.id, state: state, at: time, into: &output)
         }
     }
 
     /// The packet that says what the learner has to do with its own log.
-    private mutating func open(
+    private func open(
         _ index: Int,
         with plan: SyncPlan,
         state: borrowing PeerState,
@@ -74,7 +74,7 @@ extension Leader {
     ///
     /// NEWLEADER follows everything that is committed at this moment: what comes later finds the learner registered
     /// (ZOOKEEPER-3104).
-    private mutating func enterHistory(_ index: Int, state: borrowing PeerState) {
+    private func enterHistory(_ index: Int, state: borrowing PeerState) {
         guard let position = state.history.position(after: links[index].readThrough) else { return }
         links[index].nextProposal = position
         links[index].nextCommit = position
@@ -84,7 +84,7 @@ extension Leader {
 
     // MARK: From the disk
 
-    private mutating func requestRecords(
+    private func requestRecords(
         _ index: Int,
         isFirst: Bool,
         state: borrowing PeerState,
@@ -106,7 +106,7 @@ extension Leader {
         output.links.append(.readHistory(links[index].id, request))
     }
 
-    private mutating func requestSnapshot(_ index: Int, into output: inout ZabOutput) {
+    private func requestSnapshot(_ index: Int, into output: inout ZabOutput) {
         syncs.snapshots += 1
         links[index].phase = .receivingSnapshot
         links[index].isReading = true
@@ -119,7 +119,7 @@ extension Leader {
     }
 
     /// The disk answers.
-    mutating func historyRead(
+    func historyRead(
         _ link: LinkID,
         _ answer: HistoryAnswer,
         state: borrowing PeerState,
@@ -162,7 +162,7 @@ extension Leader {
     /// What the log says about the end of the learner's log.
     ///
     /// - Returns: whether its records are what the learner needs.
-    private mutating func begin(
+    private func begin(
         _ index: Int,
         previous: Zxid,
         _ records: [HistoryRecord],
@@ -180,7 +180,7 @@ extension Leader {
         return true
     }
 
-    private mutating func send(_ record: HistoryRecord, _ index: Int, into output: inout ZabOutput) {
+    private func send(_ record: HistoryRecord, _ index: Int, into output: inout ZabOutput) {
         guard record.zxid > links[index].readThrough else { return }
         let id = links[index].id
         links[index].credit -= output.send(.proposal, zxid: record.zxid, data: record.payload, on: id)
@@ -189,7 +189,7 @@ extension Leader {
     }
 
     /// Goes on in memory where that reaches far enough, or reads on when the link takes more.
-    private mutating func continueReading(
+    private func continueReading(
         _ link: LinkID,
         isAtEnd: Bool,
         state: borrowing PeerState,
@@ -209,7 +209,7 @@ extension Leader {
     }
 
     /// Asks for more of the log if the link takes it.
-    mutating func readOn(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
+    func readOn(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
         guard links[index].phase == .readingLog, !links[index].isReading, links[index].credit > 0 else { return }
         requestRecords(index, isFirst: false, state: state, into: &output)
     }
@@ -217,7 +217,7 @@ extension Leader {
     // MARK: The end
 
     /// ACK of NEWLEADER: the history is durable at the learner, and so is the epoch (`LeaderProcessACKLD`).
-    mutating func process(
+    func process(
         newLeaderAck packet: QuorumPacket,
         _ index: Int,
         state: inout PeerState,
@@ -241,7 +241,7 @@ extension Leader {
     }
 
     /// Begins to serve once a quorum has the history that the epoch starts with.
-    mutating func establish(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
+    func establish(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
         guard phase == .synchronization, state.configurations.isQuorum(servers(from: .synchronized, state: state))
         else { return }
         phase = .broadcast
@@ -257,7 +257,7 @@ extension Leader {
     }
 
     /// UPTODATE: the learner may serve.
-    private mutating func serve(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
+    private func serve(_ index: Int, state: borrowing PeerState, into output: inout ZabOutput) {
         links[index].phase = .serving
         output.send(.upToDate, zxid: Zxid(-1), on: links[index].id)
         joinConfirmation(index, state: state, into: &output)

@@ -4,7 +4,9 @@ import ZooKeeperProtocol
 ///
 /// Nothing that it says to the leader is ahead of its disk: the epoch is accepted before ACKEPOCH leaves, the history
 /// and the epoch are stored before NEWLEADER is acknowledged, and each proposal before its own ACK.
-struct Learner: Sendable {
+///
+/// A class, because it is large and asked for something with every packet; nobody but its `Peer` holds it.
+final class Learner {
     enum Phase: Int, Comparable, Sendable {
         case connecting
         /// Waits before it connects again.
@@ -34,30 +36,30 @@ struct Learner: Sendable {
     /// The epoch that the leader must have formed already; nil when this server may help it to form one.
     let requiredEpoch: Epoch?
 
-    var phase = Phase.connecting
-    var link: LinkID
-    private var attempt = 1
+    @exclusivity(unchecked) var phase = Phase.connecting
+    @exclusivity(unchecked) var link: LinkID
+    @exclusivity(unchecked) private var attempt = 1
     /// When connecting is given up, or goes on; and when it goes on with another server.
-    private var connectDeadline: Int64
-    private var attemptDeadline = Int64.max
-    private var reconnectAt = Int64.max
-    var heardAt: Int64
+    @exclusivity(unchecked) private var connectDeadline: Int64
+    @exclusivity(unchecked) private var attemptDeadline = Int64.max
+    @exclusivity(unchecked) private var reconnectAt = Int64.max
+    @exclusivity(unchecked) var heardAt: Int64
 
-    var epoch = Epoch.zero
+    @exclusivity(unchecked) var epoch = Epoch.zero
     /// Position of the transaction whose COMMIT is to come next.
-    var nextCommit = 0
+    @exclusivity(unchecked) var nextCommit = 0
     /// The last proposal that was acknowledged, or needs none.
-    var acked = Zxid.zero
+    @exclusivity(unchecked) var acked = Zxid.zero
     /// Position behind the history that NEWLEADER closed.
-    var historyEnd = 0
+    @exclusivity(unchecked) var historyEnd = 0
     /// Whether the order to store the epoch waits for the log to be cut, or for a snapshot.
-    var owesEpoch = false
+    @exclusivity(unchecked) var owesEpoch = false
     /// Who is to lead according to an activation that came before UPTODATE.
-    var designatedLeader: ServerID?
+    @exclusivity(unchecked) var designatedLeader: ServerID?
     /// PINGs that the core has not answered yet, as the leader sent them.
-    var pings: [Zxid] = []
+    @exclusivity(unchecked) var pings: [Zxid] = []
     /// Reconfigurations that came into force, for observers that are served here.
-    var activations: [Activated] = []
+    @exclusivity(unchecked) var activations: [Activated] = []
     /// Whom to connect to, one after the other: the leader, or who takes its place for observers.
     private let targets: [ServerID]
 
@@ -84,7 +86,7 @@ struct Learner: Sendable {
 
     // MARK: Connecting
 
-    private mutating func connect(to target: ServerID, at time: Int64, into output: inout ZabOutput) {
+    private func connect(to target: ServerID, at time: Int64, into output: inout ZabOutput) {
         phase = .connecting
         // Who is not there may answer nothing at all: as much is left for each of those who were not asked yet.
         let others = targets.count - attempt
@@ -92,7 +94,7 @@ struct Learner: Sendable {
         output.links.append(.connect(link, to: target))
     }
 
-    mutating func connected(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
+    func connected(state: borrowing PeerState, at time: Int64, into output: inout ZabOutput) {
         guard phase == .connecting else { return }
         phase = .discovery
         heardAt = time
@@ -108,13 +110,13 @@ struct Learner: Sendable {
     }
 
     /// A leader that was just elected may not listen yet; one that stays away is not waited for.
-    mutating func connectFailed(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
+    func connectFailed(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
         guard phase == .connecting else { return }
         try connectAnew(state: state, at: time)
     }
 
     /// The link is gone. Where it has changed nothing yet, another server may take this one in.
-    mutating func closed(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
+    func closed(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
         switch phase {
         case .reconnecting:
             // That was given up already.
@@ -129,7 +131,7 @@ struct Learner: Sendable {
         }
     }
 
-    private mutating func connectAnew(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
+    private func connectAnew(state: borrowing PeerState, at time: Int64) throws(RoleEnd) {
         guard attempt < max(Learner.maxAttempts, targets.count) else {
             throw RoleEnd("leader \(leader) cannot be reached after \(attempt) attempts")
         }
@@ -154,7 +156,7 @@ struct Learner: Sendable {
         phase < .storing ? options.initTime : options.syncTime
     }
 
-    mutating func advance(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
+    func advance(state: inout PeerState, at time: Int64, into output: inout ZabOutput) throws(RoleEnd) {
         switch phase {
         case .connecting, .reconnecting:
             guard time < connectDeadline else { throw RoleEnd("leader \(leader) did not accept a connection in time") }
@@ -174,7 +176,7 @@ struct Learner: Sendable {
 
     // MARK: Packets
 
-    mutating func process(
+    func process(
         _ packet: QuorumPacket,
         state: inout PeerState,
         at time: Int64,
@@ -201,9 +203,9 @@ struct Learner: Sendable {
     }
 
     /// Why the packet ends the role, unless its bytes could not be read in the first place.
-    var refusal: RoleEnd?
+    @exclusivity(unchecked) var refusal: RoleEnd?
 
-    mutating func refuse(_ reason: String) {
+    func refuse(_ reason: String) {
         refusal = RoleEnd("\(reason) from leader \(leader) while \(phase)")
     }
 }

@@ -3,7 +3,7 @@ import ZooKeeperProtocol
 /// Changes of the configuration, on the side of a learner (docs/protocol/quorum-protocol.md section 15).
 extension Learner {
     /// A transaction may propose a configuration: it is known from here on, and in force once it is committed.
-    mutating func note(
+    func note(
         configurationIn payload: UnsafeRawBufferPointer,
         state: inout PeerState,
         into output: inout ZabOutput
@@ -14,13 +14,13 @@ extension Learner {
 
     /// UPTODATE: a quorum has the history that the epoch began with, and so the configuration that NEWLEADER named is in
     /// force, unless it was proposed behind that and is not committed yet; then the one in front of it is.
-    mutating func activateAnnounced(state: inout PeerState, into output: inout ZabOutput) {
+    func activateAnnounced(state: inout PeerState, into output: inout ZabOutput) {
         let committed = max(state.history.zxid(before: nextCommit), epoch.newLeaderZxid)
         state.activateProposals(upTo: committed, into: &output)
     }
 
     /// Ends the role when the configuration in force gives it to somebody else: no election is needed for that.
-    mutating func checkRole(designatedLeader: ServerID?, state: borrowing PeerState) {
+    func checkRole(designatedLeader: ServerID?, state: borrowing PeerState) {
         guard refusal == nil, state.options.reconfigEnabled else { return }
         let successor = designatedLeader ?? leader
         guard successor != leader || state.isObserver != isObserver else { return }

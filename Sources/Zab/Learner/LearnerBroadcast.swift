@@ -2,7 +2,7 @@ import ZooKeeperProtocol
 
 /// Following a leader (docs/protocol/quorum-protocol.md sections 11 and 12).
 extension Learner {
-    mutating func process(
+    func process(
         broadcast packet: QuorumPacket,
         state: inout PeerState,
         into output: inout ZabOutput
@@ -47,7 +47,7 @@ extension Learner {
 
     /// COMMIT: a quorum has the transaction, and that is enough for it to be seen, whether or not our own disk has it
     /// already (`FollowerProcessCOMMIT`).
-    private mutating func process(
+    private func process(
         commit zxid: Zxid,
         activation: Activation? = nil,
         state: inout PeerState,
@@ -65,7 +65,7 @@ extension Learner {
     /// The log is durable up to here: every proposal of this role that is in it is acknowledged, one by one and in order.
     ///
     /// Reports about the time before speak of transactions up to `acked`, and so do nothing (H7).
-    mutating func stored(state: borrowing PeerState, into output: inout ZabOutput) {
+    func stored(state: borrowing PeerState, into output: inout ZabOutput) {
         guard phase == .broadcast, !isObserver else { return }
         let upTo = min(state.durable.storedZxid, state.history.logged)
         while acked < upTo {
@@ -75,7 +75,7 @@ extension Learner {
     }
 
     /// The sessions that were alive since the last PING.
-    mutating func answerPing(_ touched: [SessionTouch], into output: inout ZabOutput) {
+    func answerPing(_ touched: [SessionTouch], into output: inout ZabOutput) {
         guard !pings.isEmpty else { return }
         let zxid = pings.removeFirst()
         // Empty, never null: Apache's leader cannot do without.

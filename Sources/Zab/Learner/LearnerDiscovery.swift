@@ -3,7 +3,7 @@ import ZooKeeperProtocol
 /// Agreeing to a new epoch (docs/protocol/quorum-protocol.md sections 7 and 8).
 extension Learner {
     /// LEADERINFO: the epoch that the leader proposes (`FollowerProcessLEADERINFO`).
-    mutating func process(
+    func process(
         leaderInfo packet: QuorumPacket,
         state: inout PeerState,
         into output: inout ZabOutput
@@ -31,14 +31,14 @@ extension Learner {
     }
 
     /// The epoch is stored: the leader may count on it.
-    mutating func epochAccepted(state: borrowing PeerState, into output: inout ZabOutput) {
+    func epochAccepted(state: borrowing PeerState, into output: inout ZabOutput) {
         guard phase == .accepting else { return }
         // Whoever has forgotten what it promised promises nothing.
         let current = state.durable.memory == .lost ? nil : state.durable.currentEpoch
         acknowledgeEpoch(as: current, state: state, into: &output)
     }
 
-    private mutating func acknowledgeEpoch(
+    private func acknowledgeEpoch(
         as current: Epoch?,
         state: borrowing PeerState,
         into output: inout ZabOutput

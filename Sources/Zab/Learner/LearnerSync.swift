@@ -8,7 +8,7 @@ extension Learner {
     // MARK: The beginning
 
     /// DIFF, TRUNC or SNAP: what to do with the log (`FollowerProcessSyncMessage`).
-    mutating func process(syncMessage packet: QuorumPacket, state: inout PeerState, into output: inout ZabOutput) {
+    func process(syncMessage packet: QuorumPacket, state: inout PeerState, into output: inout ZabOutput) {
         switch packet.kind {
         case .diff:
             break
@@ -33,7 +33,7 @@ extension Learner {
 
     // MARK: History
 
-    mutating func process(
+    func process(
         inSync packet: QuorumPacket,
         state: inout PeerState,
         at time: Int64,
@@ -68,7 +68,7 @@ extension Learner {
     /// PROPOSAL before we serve (`FollowerProcessPROPOSALInSync`): kept, and not logged yet.
     ///
     /// Twice is harmless (H29), a gap is not (H8).
-    mutating func receive(
+    func receive(
         _ zxid: Zxid,
         _ payload: UnsafeRawBufferPointer?,
         state: inout PeerState,
@@ -87,7 +87,7 @@ extension Learner {
     }
 
     /// COMMIT before we serve (`FollowerProcessCOMMITInSync`).
-    private mutating func process(commitInSync zxid: Zxid, state: inout PeerState, into output: inout ZabOutput) {
+    private func process(commitInSync zxid: Zxid, state: inout PeerState, into output: inout ZabOutput) {
         guard advanceCommit(to: zxid, state: state), phase == .synchronizing else { return }
         settle(state: &state, into: &output)
     }
@@ -95,7 +95,7 @@ extension Learner {
     /// The next transaction is committed.
     ///
     /// - Returns: false for one that was committed before: it is in the snapshot, or came twice.
-    mutating func advanceCommit(to zxid: Zxid, state: borrowing PeerState) -> Bool {
+    func advanceCommit(to zxid: Zxid, state: borrowing PeerState) -> Bool {
         guard zxid > state.history.zxid(before: nextCommit) else { return false }
         guard nextCommit < state.history.end, state.history.zxid(at: nextCommit) == zxid else {
             let expected = nextCommit < state.history.end ? "\(state.history.zxid(at: nextCommit))" : "none"
@@ -107,7 +107,7 @@ extension Learner {
     }
 
     /// Logs and applies what is committed, as soon as the log is cut or the snapshot is in place.
-    mutating func settle(state: inout PeerState, into output: inout ZabOutput) {
+    func settle(state: inout PeerState, into output: inout ZabOutput) {
         guard state.durable.isSettled, phase == .synchronizing || phase == .storing else { return }
         // What came behind NEWLEADER waits for UPTODATE.
         let position = phase == .synchronizing ? nextCommit : historyEnd
@@ -126,7 +126,7 @@ extension Learner {
     ///
     /// First the transactions become durable, then the epoch, then the leader hears of it: in any other order a crash
     /// leaves a short history under a high epoch, which wins elections (ZOOKEEPER-4643, 4785).
-    private mutating func process(
+    private func process(
         newLeader packet: QuorumPacket,
         state: inout PeerState,
         at time: Int64,
@@ -148,7 +148,7 @@ extension Learner {
     }
 
     /// History and epoch are stored (`FollowerProcessNEWLEADER`, second half).
-    mutating func epochStored(state: inout PeerState, into output: inout ZabOutput) {
+    func epochStored(state: inout PeerState, into output: inout ZabOutput) {
         guard phase == .storing else { return }
         phase = .waiting
         state.durable.synchronized(upTo: state.history.logged)
@@ -156,7 +156,7 @@ extension Learner {
     }
 
     /// UPTODATE: a quorum has the history; serve (`FollowerProcessUPTODATE`).
-    private mutating func process(upToDate packet: QuorumPacket, state: inout PeerState, into output: inout ZabOutput) {
+    private func process(upToDate packet: QuorumPacket, state: inout PeerState, into output: inout ZabOutput) {
         guard phase == .waiting else { return refuse("UPTODATE") }
         output.send(.ack, zxid: epoch.newLeaderZxid, on: link)
         phase = .broadcast

@@ -5,15 +5,15 @@ import ZooKeeperProtocol
 ///
 /// Towards observers it is a leader whose epoch is formed, and whose commits are those that it has heard of. What they
 /// ask is handed on to the leader, and the answers come back in the order of the questions.
-struct ObserverMaster: Sendable {
+final class ObserverMaster {
     /// The leader's side of the links.
-    var serving: Leader
+    @exclusivity(unchecked) var serving: Leader
     /// Where the answers to syncs belong, in the order in which they were handed on; nil for this server's own.
-    private var syncs: [LinkID?] = []
+    @exclusivity(unchecked) private var syncs: [LinkID?] = []
     /// The same for questions about sessions.
-    private var revalidations: [(session: SessionID, link: LinkID?)] = []
+    @exclusivity(unchecked) private var revalidations: [(session: SessionID, link: LinkID?)] = []
     /// Sessions that observers have heard of since the leader last asked.
-    private var touches: [SessionTouch] = []
+    @exclusivity(unchecked) private var touches: [SessionTouch] = []
 
     init(epoch: Epoch, state: borrowing PeerState, at time: Int64) {
         serving = Leader(masterIn: epoch, state: state, at: time)
@@ -24,7 +24,7 @@ struct ObserverMaster: Sendable {
 
     // MARK: What observers say
 
-    mutating func process(
+    func process(
         _ packet: QuorumPacket,
         on link: LinkID,
         to leader: LinkID,
@@ -51,7 +51,7 @@ struct ObserverMaster: Sendable {
         }
     }
 
-    private mutating func handOn(
+    private func handOn(
         _ packet: QuorumPacket,
         from link: LinkID,
         to leader: LinkID,
@@ -72,7 +72,7 @@ struct ObserverMaster: Sendable {
         )
     }
 
-    private mutating func note(_ touched: [SessionTouch]) {
+    private func note(_ touched: [SessionTouch]) {
         touches += touched.prefix(ObserverMaster.maxTouches - touches.count)
     }
 
@@ -80,7 +80,7 @@ struct ObserverMaster: Sendable {
     private static let maxTouches = 200_000
 
     /// What the leader hears of with one PING, which also has `count` of this server's own; the rest waits for the next.
-    mutating func takeTouches(besides count: Int) -> [SessionTouch] {
+    func takeTouches(besides count: Int) -> [SessionTouch] {
         let taken = Array(touches.prefix(max(ObserverMaster.maxTouchesAtOnce - count, 0)))
         touches.removeFirst(taken.count)
         return taken
@@ -92,14 +92,14 @@ struct ObserverMaster: Sendable {
     // MARK: Questions and answers
 
     /// - Parameter link: nil where a client of this server asks.
-    mutating func asked(syncBy link: LinkID?, into output: inout ZabOutput) {
+    func asked(syncBy link: LinkID?, into output: inout ZabOutput) {
         if let link, syncs.count >= ObserverMaster.maxQuestions {
             return serving.drop(link, "\(syncs.count) syncs wait for the leader", into: &output)
         }
         syncs.append(link)
     }
 
-    mutating func asked(revalidationOf session: SessionID, by link: LinkID?, into output: inout ZabOutput) {
+    func asked(revalidationOf session: SessionID, by link: LinkID?, into output: inout ZabOutput) {
         if let link, revalidations.count >= ObserverMaster.maxQuestions {
             return serving.drop(link, "\(revalidations.count) sessions wait for the leader", into: &output)
         }
@@ -109,7 +109,7 @@ struct ObserverMaster: Sendable {
     /// The leader answers: hands the answer on if it is an observer's.
     ///
     /// - Returns: whether it was.
-    mutating func answered(
+    func answered(
         _ packet: QuorumPacket,
         state: borrowing PeerState,
         into output: inout ZabOutput
@@ -130,7 +130,7 @@ struct ObserverMaster: Sendable {
         return true
     }
 
-    private mutating func answer(
+    private func answer(
         _ type: QuorumPacketType,
         _ packet: QuorumPacket,
         on link: LinkID,
@@ -151,7 +151,7 @@ struct ObserverMaster: Sendable {
     // MARK: What the leader says
 
     /// Observers get what is committed by now.
-    mutating func committed(
+    func committed(
         upTo zxid: Zxid,
         activations: [Activated],
         state: borrowing PeerState,
@@ -169,11 +169,13 @@ struct ObserverMaster: Sendable {
 extension Peer {
     /// A follower in sync begins to serve observers, and goes on with what is committed now.
     mutating func keepMaster(into output: inout ZabOutput) {
-        guard state.options.hasObserverMasters, let learning, learning.isSynced, !learning.isObserver else { return }
-        if mastering == nil { mastering = ObserverMaster(epoch: learning.epoch, state: state, at: time) }
+        guard state.options.hasObserverMasters, case .following(isSynced: true) = role,
+            let epoch = learning?.epoch, let activations = learning?.activations
+        else { return }
+        if mastering == nil { mastering = ObserverMaster(epoch: epoch, state: state, at: time) }
         mastering?.committed(
             upTo: state.history.applied,
-            activations: learning.activations,
+            activations: activations,
             state: state,
             at: time,
             into: &output

@@ -309,14 +309,34 @@ final class Simulation {
                 continue
             }
             let buffer = link.ends[index].received
-            let size: Int? = buffer.withUnsafeBytes { bytes in
-                guard let (packet, size) = try? QuorumPacket.parse(bytes) else { return nil }
-                self.input(server) { $0.receive(packet: packet, on: id, at: self.now, into: &$1) }
-                return size
+            let isBatch = server.peer?.role.isServing == true && chance(3) > 0
+            let size = buffer.withUnsafeBytes { bytes in
+                isBatch ? self.readBatch(bytes, on: id, server) : self.readPacket(bytes, on: id, server)
             }
-            guard let size else { return }
+            guard size > 0 else { return }
             link.ends[index].received.removeFirst(size)
         }
+    }
+
+    /// - Returns: how many bytes it has.
+    private func readPacket(_ bytes: UnsafeRawBufferPointer, on link: LinkID, _ server: SimulatedServer) -> Int {
+        guard let (packet, size) = try? QuorumPacket.parse(bytes) else { return 0 }
+        input(server) { $0.receive(packet: packet, on: link, at: self.now, into: &$1) }
+        return size
+    }
+
+    /// Everything that has come at once, as a `Member` does it.
+    private func readBatch(_ bytes: UnsafeRawBufferPointer, on link: LinkID, _ server: SimulatedServer) -> Int {
+        var used = 0
+        input(server) { peer, output in
+            peer.beginBatch()
+            while let (packet, size) = try? QuorumPacket.parse(UnsafeRawBufferPointer(rebasing: bytes[used...])) {
+                peer.receive(packet: packet, on: link, at: self.now, into: &output)
+                used += size
+            }
+            peer.endBatch(at: self.now, into: &output)
+        }
+        return used
     }
 
     // MARK: Output
