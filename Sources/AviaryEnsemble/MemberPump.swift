@@ -123,11 +123,7 @@ extension Member {
         let list = zab.upcalls
         zab.upcalls.removeAll(keepingCapacity: true)
         var wantsPing = false
-        for (index, upcall) in list.enumerated() {
-            if index % ServerCore.fetchAheadCount == 0 {
-                let next = list[index...].prefix(ServerCore.fetchAheadCount)
-                core.fetchAhead(requests: next.lazy.compactMap(\.forwarded))
-            }
+        for upcall in list {
             switch upcall {
             case .lead(let epoch):
                 core.lead(epoch: epoch, lastZxid: core.lastProcessedZxid, at: now, into: &output)
@@ -261,13 +257,6 @@ extension Member {
         if zab.connectAll { orders.connectAll = true }
         orders.notes += zab.notes
         zab.reset()
-    }
-}
-
-extension Upcall {
-    fileprivate var forwarded: (operation: Int32, body: [UInt8])? {
-        guard case .request(_, _, let request) = self else { return nil }
-        return (request.operation, request.body)
     }
 }
 

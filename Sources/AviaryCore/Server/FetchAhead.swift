@@ -71,23 +71,6 @@ extension ServerCore {
         }
     }
 
-    /// Looks ahead at requests that learners have forwarded together.
-    package func fetchAhead(requests: some Sequence<(operation: Int32, body: [UInt8])>) {
-        var ahead = LookAhead()
-        for request in requests {
-            switch Operation(rawValue: request.operation) {
-            case .create, .create2, .createContainer, .createTTL, .delete, .setData, .setACL:
-                request.body.withUnsafeBytes { body in
-                    var reader = JuteReader(body)
-                    if let path = try? reader.requiredBuffer() { ahead.add(path, hasher: tree.hasher) }
-                }
-            default:
-                continue
-            }
-        }
-        ahead.fetch(from: tree)
-    }
-
     /// Looks ahead at the next parts of a multi, as far as they are plain to pass over.
     func fetchAhead(parts reader: JuteReader) {
         var reader = reader
