@@ -9,6 +9,8 @@ struct RoleReport {
 
     /// As told last.
     private(set) var leader: Leader?
+    /// Who leads an earlier epoch has been replaced, and was away since.
+    private var latestEpoch: UInt64 = 0
     private var serving: Set<Int> = []
     private var silentSince: [Int: ContinuousClock.Instant] = [:]
     private var leaderlessSince: ContinuousClock.Instant?
@@ -26,7 +28,7 @@ struct RoleReport {
         var lines: [String]
         if servers.count == 1 {
             lines = []
-        } else if let current = Self.leader(of: servers) {
+        } else if let current = Self.leader(of: servers), current.epoch >= latestEpoch {
             lines = found(current)
         } else {
             lines = missing(servers, majority, now)
@@ -51,6 +53,7 @@ struct RoleReport {
         isLossTold = false
         guard current != leader else { return [] }
         leader = current
+        latestEpoch = current.epoch
         serving.insert(current.number)
         return ["server \(current.number) leads now, epoch \(current.epoch)"]
     }

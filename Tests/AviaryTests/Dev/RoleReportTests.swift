@@ -87,6 +87,23 @@ struct RoleReportTests {
         #expect(trial.tell() == ["server 1 leads now, epoch 2"])
     }
 
+    @Test("Who comes back and was replaced is no leader, though the present one is not to be seen")
+    func replaced() {
+        var trial = Trial(3)
+        trial.form(leader: 2, epoch: 2)
+        _ = trial.tell()
+        trial.servers[1].process = .paused(ChildProcess(id: 1))
+        trial.form(leader: 3, epoch: 3)
+        #expect(trial.tell() == ["server 3 leads now, epoch 3"])
+        trial.servers[2].process = .paused(ChildProcess(id: 1))
+        trial.say(.looking, 1)
+        trial.servers[1].process = .running(ChildProcess(id: 1))
+        trial.become(.leader, 2, 2)
+        #expect(!trial.tell().contains { $0.contains("leads now") })
+        trial.become(.leader, 2, 4)
+        #expect(trial.tell().contains("server 2 leads now, epoch 4"))
+    }
+
     @Test("Without a majority nobody serves, which is told at once and once")
     func noMajority() {
         var trial = Trial(3)
