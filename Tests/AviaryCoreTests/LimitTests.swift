@@ -78,6 +78,42 @@ struct LimitTests {
         #expect(client.isClosed)
     }
 
+    @Test("A list whose parts grow beyond what can be written is refused whole, however many they are")
+    func growingList() {
+        let harness = CoreHarness { $0.maxBufferBytes = 100_000 }
+        let client = harness.connect()
+        for index in 0..<100 {
+            client.post(.auth, xid: -4) {
+                $0.int32(0)
+                $0.string("digest")
+                $0.string(String(repeating: "u", count: 100) + "\(index):p")
+            }
+            #expect(client.next()?.error == .ok)
+        }
+        func multi(_ count: Int) {
+            client.post(.multi) { writer in
+                for index in 0..<count {
+                    MultiHeader.write(type: Operation.create.rawValue, to: &writer)
+                    writer.string("/grown-\(index)")
+                    writer.int32(0)
+                    ACL.write([ACL(31, "auth", "")], to: &writer)
+                    writer.int32(0)
+                }
+                MultiHeader.writeEnd(to: &writer)
+            }
+        }
+        // A part is one of 40 bytes and becomes one of 14,000: after eight of them the rest is not looked at.
+        for count in [8, 2000] {
+            multi(count)
+            #expect(client.next()?.error == .marshallingError, "\(count) parts")
+        }
+        #expect(client.read(.exists, "/grown-0").error == .noNode)
+        multi(3)
+        #expect(client.next()?.error == .ok)
+        #expect(client.read(.exists, "/grown-2").error == .ok)
+        #expect(harness.log.allSatisfy { $0.count <= 100_000 })
+    }
+
     @Test("Without room on the disk nothing but the end of sessions is logged, and nobody is woken for nothing")
     func diskWithoutRoom() {
         let harness = CoreHarness {

@@ -47,6 +47,7 @@ extension ServerCore {
         bodies.reserveCapacity(expected)
         targets.reserveCapacity(expected)
         var failure: ErrorCode?
+        var bytes = 0
         fetchAhead(parts: reader)
         do throws(MultiRefusal) {
             while let part = try nextPart(&reader) {
@@ -57,12 +58,17 @@ extension ServerCore {
                 }
                 do {
                     target = Target()
-                    bodies.append(try prepare(part, context))
+                    let body = try prepare(part, context)
+                    bytes += body.encodedSize
+                    bodies.append(body)
                     targets.append(target)
                 } catch {
                     failure = error
                     bodies.append(.error(error))
                 }
+                // An ACL for `auth` makes a part longer than it came in, a thousand times: what cannot be written in the
+                // end is not worked out to the end.
+                guard bytes <= options.maxBufferBytes else { throw MultiRefusal(code: .marshallingError) }
             }
             // A null ACL id refuses the whole list, not its part; and a record that cannot be read back must not be
             // written.
