@@ -1,7 +1,7 @@
 """Ensembles of real processes on loopback: three servers and an observer, and five servers, under clients, while servers are
 killed, paused, wiped and cut off from each other. What was acknowledged has to be there, on every server, and every tree equal.
 
-The long form is ensemble_long.py, ensembles of both kinds are in interop.py.
+The leader under all clients at once is in ensemble_faults.py, the long form is ensemble_long.py, ensembles of both kinds are in interop.py.
 """
 import contextlib
 import os
@@ -17,6 +17,7 @@ import wire
 from ensemble_addresses import Addresses
 from ensemble_history import BAD_VERSION, EPHEMERAL, SEQUENTIAL, SESSION_MOVED, History
 from ensemble_kazoo import KazooLoad
+from ensemble_museum import Museum
 from ensemble_servers import Ensemble, Member
 from harness import Check, equal, expect, free_port, wait_until
 from small_disk import SmallDisk
@@ -533,10 +534,10 @@ def serves(member):
         return False
 
 
-def goes_on(ensemble, history):
-    """What runs forms an ensemble, and answers the clients."""
+def goes_on(ensemble, history, members=None):
+    """`members` (what runs) form an ensemble, and answer the clients."""
     before = history.acknowledged()
-    ensemble.wait_formed()
+    ensemble.wait_formed(members)
     wait_until("requests to be answered again", lambda: history.acknowledged() > before + 20, 30)
 
 
@@ -576,6 +577,7 @@ def main():
         FullDisks(check).run()
         Addresses(check).run()
         Masters(check, 3, 2, "masters").run()
+        Museum(check).run()
 
 
 if __name__ == "__main__":

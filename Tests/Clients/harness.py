@@ -142,7 +142,7 @@ class Server:
         self.data = data or os.path.join(self.work, "data")
         os.makedirs(self.data, exist_ok=True)
         self.file, self.log = os.path.join(self.work, "zoo.cfg"), os.path.join(self.work, "server.log")
-        self.process = None
+        self.process, self.environment = None, None            # None: that of the check
         self.configure(dict(BASE, **(configuration or {})))
 
     def configure(self, settings):
@@ -175,7 +175,7 @@ class Server:
         """Starts the process without waiting for it to serve."""
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            cwd=self.work)
+                                            cwd=self.work, env=self.environment)
         return self
 
     def start(self, seconds=40):
@@ -325,19 +325,19 @@ class Check:
         """As `run`, each case on a thread of its own."""
         self.together(*[lambda f=f: self.run([f], *given) for f in cases])
 
-    def results(self, process, seconds, on_line=None):
-        """Takes over `ok NAME` and `FAIL NAME: WHY` lines of a client program in another language; other lines go to
-        `on_line`. Ends the program after `seconds`."""
+    def results(self, process, seconds, on_line=None, where=""):
+        """Takes over `ok NAME` and `FAIL NAME: WHY` lines of a client program in another language, with `where` behind each name;
+        other lines go to `on_line`. Ends the program after `seconds`."""
         timer = threading.Timer(seconds, process.kill)
         timer.start()
         try:
             for line in process.stdout:
                 line = line.rstrip("\n")
                 if line.startswith("ok "):
-                    self.ok(line[3:].strip())
+                    self.ok(line[3:].strip() + where)
                 elif line.startswith("FAIL "):
                     name, _, why = line[5:].partition(": ")
-                    self.fail(name.strip(), why)
+                    self.fail(name.strip() + where, why)
                 elif on_line:
                     on_line(line)
             return process.wait(10)

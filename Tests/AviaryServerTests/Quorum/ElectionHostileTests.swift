@@ -29,7 +29,6 @@ struct ElectionHostileTests {
         TestClient.int64(-1) + TestClient.int64(2),
         TestClient.int64(.min) + TestClient.int64(2),
         TestClient.int64(-65534) + TestClient.int64(2) + TestClient.string("zoo:3888"),
-        // Museum 37: on Apache 3.9.5 this ends the listener.
         Introduction.bytes(2, "127.0.0.1:99999"),
         Introduction.bytes(2, "127.0.0.1:-1"),
         Introduction.bytes(2, "127.0.0.1"),
@@ -198,6 +197,40 @@ struct ElectionNamesTests {
             #expect(try await node.hears(of: 1, isUp: false))
             names.set("zoo1.test", "127.0.0.1")
             #expect(listener.accept() != nil)
+        }
+    }
+
+    @Test("Museum 38: servers with names beyond ASCII find each other, and say their names so that they are understood")
+    func beyondASCII() async throws {
+        let (names, listener) = (Names(), try TestListener())
+        names.set("zoé.test", "127.0.0.1")
+        let node = try await ElectionNode(2, members: [(1, "zoé.test", listener.port)], lookup: names.lookup)
+        try await with(node) { node in
+            let port = node.port
+            await node.run { transport in
+                transport.update(
+                    members: ElectionNode.members([(2, "動物園.test", port), (1, "zoé.test", listener.port)])
+                )
+            }
+            await node.send("a vote", to: 1)
+            let connection = try #require(listener.accept())
+            let introduction = try connection.readIntroduction()
+            #expect(introduction.addresses == "動物園.test:\(port)")
+            #expect(try connection.readText() == "a vote")
+        }
+    }
+
+    @Test("Museum 38: a server that nobody knows is called back by the name beyond ASCII that it says")
+    func announcedBeyondASCII() async throws {
+        let (names, listener) = (Names(), try TestListener())
+        names.set("ö-1.test", "127.0.0.1")
+        let node = try await ElectionNode(2, lookup: names.lookup)
+        try await with(node) { node in
+            let knock = try TestClient(port: node.port)
+            try knock.send(Introduction.bytes(1, "ö-1.test:\(listener.port)"))
+            #expect(knock.isClosed())
+            let connection = try #require(listener.accept())
+            #expect(try connection.readIntroduction().server == 2)
         }
     }
 

@@ -94,7 +94,7 @@ struct LogCutTests {
         #expect(try disk.startMember(into: &tree).report.lastZxid == Zxid(0x1_0000_0000))
     }
 
-    @Test("H9, museum 12: snapshots beyond the cut, by name or by a node in them, are not used again")
+    @Test("H9: snapshots beyond the cut, by name or by a node in them, are not used again")
     func dirtySnapshots() throws {
         let disk = try Self.disk()
         let (kept, cutAt) = (Self.zxid(3), Self.zxid(5))

@@ -49,6 +49,16 @@ struct NotificationTests {
         #expect(notification.configuration == (version > 1 ? Self.vote.configuration : nil))
     }
 
+    @Test("Museum 38: a configuration with names beyond ASCII comes as it went")
+    func namesBeyondASCII() throws {
+        let text = "server.1=zoé:1:2:participant;0.0.0.0:3\nserver.2=動物園.example:1:2:observer\nversion=5"
+        var vote = Self.vote
+        vote.configuration = Array(text.utf8)
+        let bytes = Array(written { vote.write(to: &$0) }.dropFirst(4))
+        let configuration = try #require(try parse(bytes).configuration)
+        #expect(try QuorumConfiguration.parse(utf8: configuration).text == text)
+    }
+
     @Test("Another state is none", arguments: [-1, 4, .max] as [Int32])
     func states(state: Int32) {
         var bytes = payload
@@ -170,6 +180,44 @@ struct InitialMessageTests {
         #expect(parsed.addresses.map(\.host) == ["2001:db8::1", "zoo_1.example.org"])
         #expect(parsed.addresses.map(\.port) == [3888, 13888])
         #expect(written { parsed.write(to: &$0) } == bytes)
+    }
+
+    @Test(
+        "Museum 38: a name beyond ASCII is UTF-8 in both directions, wherever a server runs",
+        arguments: ["zoé.example.org", "öl", "動物園.example", "зоопарк-1", "𐌰𐌱"]
+    )
+    func beyondASCII(host: String) throws {
+        for (form, version) in [(InitialMessage.Form.v1, -65536), (.v2, -65535)] as [(InitialMessage.Form, Int64)] {
+            let sent = InitialMessage(form: form, server: ServerID(4), addresses: [.init(host: host, port: 3888)])
+            let bytes = written { sent.write(to: &$0) }
+            #expect(bytes == message(host + ":3888", version: version))
+            #expect(Array(bytes.suffix(host.utf8.count + 5)) == Array((host + ":3888").utf8))
+            #expect(try parse(bytes) == sent)
+            for count in 0..<bytes.count { #expect(try parse(bytes.prefix(count)) == nil) }
+        }
+    }
+
+    @Test("Museum 38: the length of the addresses counts bytes, not characters")
+    func lengthInBytes() throws {
+        // Two bytes each, and ":1" behind them.
+        let longest = String(repeating: "é", count: (InitialMessage.maxAddressBytes - 2) / 2) + ":1"
+        let parsed = try #require(try parse(message(longest)))
+        #expect(parsed.addresses.first?.host.utf8.count == InitialMessage.maxAddressBytes - 2)
+        #expect(throws: JuteError.badLength(Int32(InitialMessage.maxAddressBytes + 2))) {
+            try parse(message("é" + longest))
+        }
+    }
+
+    @Test("Museum 38: what is not UTF-8 is no address, and ends one connection")
+    func otherEncodings() {
+        let latin1: [UInt8] = [0x7a, 0x6f, 0xe9, 0x3a, 0x33]
+        let bytes = written {
+            $0.int64(-65536)
+            $0.int64(4)
+            $0.int32(Int32(latin1.count))
+            for byte in latin1 { $0.byte(byte) }
+        }
+        #expect(throws: JuteError.self) { try parse(bytes) }
     }
 
     @Test("A wildcard is no address to connect to")
