@@ -15,12 +15,13 @@ def compile_recipes(check):
     return classes + os.pathsep + jars
 
 
-def run_recipes(check, class_path, address, kill):
-    """Runs all recipes against `address`; where they want a server killed and restarted, `kill()` is called."""
+def run_recipes(check, class_path, address, kill, where="", session=20, limit=240):
+    """Runs all recipes against `address`; where they want a server killed and restarted, `kill()` is called. Sessions last `session`
+    seconds without a server. `where` is told with the name of each case; after `limit` seconds the recipes are ended."""
     log = open(os.path.join(check.work, "curator.log"), "a")
     process = subprocess.Popen(
         ["java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-         "-Dlog4j2.configurationFile=" + os.path.join(HERE, "java", "log4j2.properties"), "-cp", class_path, "Recipes", address],
+         "-Dlog4j2.configurationFile=" + os.path.join(HERE, "java", "log4j2.properties"), "-cp", class_path, "Recipes", address, str(1000 * session)],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, bufsize=1)
 
     def on_line(line):
@@ -28,9 +29,13 @@ def run_recipes(check, class_path, address, kill):
             kill()
             process.stdin.write("\n")
 
-    code = check.results(process, 240, on_line)
-    if code:
-        check.fail("Recipes.java", "exit code %d" % code)
+    try:
+        code = check.results(process, limit, on_line, where)
+        if code:
+            check.fail("Recipes.java" + where, "exit code %d" % code)
+    finally:
+        process.kill()                                         # when `kill()` has failed, it still waits for it
+        process.wait()
 
 
 def main():

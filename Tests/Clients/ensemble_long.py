@@ -1,4 +1,4 @@
-"""An ensemble under faults for as long as one likes: scripts/test --only ensemble-long --minutes 30
+"""An ensemble under faults for as long as one likes: scripts/test --only ensemble-long --minutes 30 (in short: ensemble_faults.py)
 
 Servers are killed, paused, wiped, cut off (both ways, one way, in pairs, over and over), reset and delayed, all from one seed, while
 clients work: registers with compare and set, names that the server numbers, a queue, kazoo's locks, ephemerals and watches. After
@@ -200,20 +200,27 @@ def clear(ensemble):
     connection.close()
 
 
+def replace_leader(ensemble, how):
+    """The leader is `killed`, `paused` or `cut off` until the others have another one; returns those, with the fault still there."""
+    leader = ensemble.leader
+    if how == "killed":
+        leader.kill9()
+    elif how == "paused":
+        leader.pause()
+    else:
+        ensemble.links.cut(leader.sid)
+    others = [m for m in ensemble if m is not leader]
+    ensemble.wait_formed(others)
+    return others
+
+
 def recipes(check, ensemble, class_path, how):
     """Curator across one fault of the leader, from which the ensemble has recovered when they go on."""
     check.say("     Curator, the leader is to be %s" % how)
     clear(ensemble)
 
     def fault():
-        leader = ensemble.leader
-        if how == "killed":
-            leader.kill9()
-        elif how == "paused":
-            leader.pause()
-        else:
-            ensemble.links.cut(leader.sid)
-        ensemble.wait_formed([m for m in ensemble if m is not leader])
+        replace_leader(ensemble, how)
         ensemble.restore()
 
     run_recipes(check, class_path, ensemble.hosts, fault)

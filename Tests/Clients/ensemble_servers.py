@@ -23,6 +23,7 @@ from harness import BASE, Server, free_port, wait_until
 SETTINGS = {"tickTime": "500", "initLimit": "20", "syncLimit": "4", "maxSessionTimeout": "30000"}
 # Each server fills it with its own configuration, which names its relays, and with its own clock (quorum-protocol.md section 2.6).
 LOCAL = "/zookeeper/config"
+NO_NODE = -101
 AT_ONCE = 100
 
 
@@ -140,9 +141,11 @@ class Member(Server):
                 level = [child for i in range(0, len(level), AT_ONCE)
                          for child in read_nodes(connection, level[i:i + AT_ONCE], nodes)]
             nodes.pop(LOCAL, None)
-            return nodes
-        finally:
-            connection.close()
+        except BaseException:
+            connection.drop()                                  # answers are on their way that nobody reads
+            raise
+        connection.close()
+        return nodes
 
     def mntr(self):
         return wire.mntr(self.port)
@@ -280,10 +283,15 @@ class Ensemble:
         count no digest mismatch either. They do so for nothing after they joined under load, when a snapshot holds half a
         transaction."""
         members = members or self.running
-        for attempt in range(3):                               # a session that ends between two readings changes the tree
-            first, *others = members
-            want = first.tree()
-            found = [(member.sid, wire.differences(want, member.tree())) for member in others]
+        first, *others = members
+        for attempt in range(10):                              # a session that ends during a reading or between two changes the tree
+            try:
+                want = first.tree()
+                found = [(member.sid, wire.differences(want, member.tree())) for member in others]
+            except wire.ServerError as error:
+                if error.code != NO_NODE:
+                    raise
+                found = [(first.sid, [str(error)])]
             found = [(sid, differences) for sid, differences in found if differences]
             if not found:
                 break

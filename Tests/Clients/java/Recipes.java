@@ -1,6 +1,6 @@
 // Curator's operations and recipes, all at once on one server, each in two parts: before and after a kill -9 and restart of it.
 //
-//     java Recipes HOST:PORT[,HOST:PORT...]
+//     java Recipes HOST:PORT[,HOST:PORT...] [MILLISECONDS that a session lasts]
 //
 // Prints "ok NAME" or "FAIL NAME: WHY" for each part. Where the server is to be killed and restarted it prints "KILL" and waits
 // for a line on standard input.
@@ -74,6 +74,10 @@ import org.apache.zookeeper.data.Stat;
 
 public class Recipes {
     static String address;
+    static int sessionMilliseconds = 20000;
+    /** Seconds for what is to come soon, on a machine that may be busy, and for what waits until servers were killed and restarted. */
+    static final int PATIENCE = 60;
+    static final long OVER_FAULTS = 600;
     static final List<CuratorFramework> clients = Collections.synchronizedList(new ArrayList<>());
     static final Map<CuratorFramework, Long> sessions = Collections.synchronizedMap(new LinkedHashMap<>());
     static final ExecutorService aside = Executors.newCachedThreadPool(runnable -> {
@@ -98,7 +102,7 @@ public class Recipes {
     // What the recipes are written with.
 
     static CuratorFramework connect() throws Exception {
-        CuratorFramework client = CuratorFrameworkFactory.builder().connectString(address).sessionTimeoutMs(20000)
+        CuratorFramework client = CuratorFrameworkFactory.builder().connectString(address).sessionTimeoutMs(sessionMilliseconds)
                 .connectionTimeoutMs(15000).retryPolicy(new RetryNTimes(200, 100)).build();
         start(client);
         return client;
@@ -106,7 +110,7 @@ public class Recipes {
 
     static void start(CuratorFramework client) throws Exception {
         client.start();
-        check(client.blockUntilConnected(15, TimeUnit.SECONDS), "not connected");
+        check(client.blockUntilConnected(PATIENCE, TimeUnit.SECONDS), "not connected");
         clients.add(client);
         sessions.put(client, client.getZookeeperClient().getZooKeeper().getSessionId());
     }
@@ -123,7 +127,7 @@ public class Recipes {
 
     static void until(String what, Callable<Boolean> condition) throws Exception {
         Exception last = null;
-        for (long end = System.nanoTime() + 20_000_000_000L; System.nanoTime() < end; Thread.sleep(20)) {
+        for (long end = System.nanoTime() + PATIENCE * 1_000_000_000L; System.nanoTime() < end; Thread.sleep(20)) {
             try {
                 last = null;
                 if (condition.call()) {
@@ -133,7 +137,7 @@ public class Recipes {
                 last = error;
             }
         }
-        throw new AssertionError("waited 20 s for " + what + (last == null ? "" : ": " + last));
+        throw new AssertionError("waited " + PATIENCE + " s for " + what + (last == null ? "" : ": " + last));
     }
 
     static void fails(Class<? extends Exception> kind, Callable<?> call) throws Exception {
@@ -193,7 +197,7 @@ public class Recipes {
                 fails(KeeperException.NoAuthException.class, () -> client.setData().forPath("/ops/ttl", bytes("x")));
                 CountDownLatch synced = new CountDownLatch(1);
                 client.sync().inBackground((c, event) -> synced.countDown()).forPath("/ops");
-                check(synced.await(10, TimeUnit.SECONDS), "no answer to sync");
+                check(synced.await(PATIENCE, TimeUnit.SECONDS), "no answer to sync");
                 check(client.getZookeeperClient().getZooKeeper().getEphemerals("/ops/e").contains("/ops/e"), "getEphemerals");
                 check(client.getZookeeperClient().getZooKeeper().getAllChildrenNumber("/ops") >= 8, "getAllChildrenNumber");
                 client.delete().guaranteed().deletingChildrenIfNeeded().forPath("/ops/deep");
@@ -246,7 +250,7 @@ public class Recipes {
             CuratorFramework other;
 
             void before() throws Exception {
-                owner = CuratorFrameworkFactory.builder().connectString(address).sessionTimeoutMs(20000)
+                owner = CuratorFrameworkFactory.builder().connectString(address).sessionTimeoutMs(sessionMilliseconds)
                         .connectionTimeoutMs(15000).retryPolicy(new RetryNTimes(200, 100))
                         .authorization("digest", bytes("erin:pw")).build();
                 start(owner);
@@ -279,7 +283,7 @@ public class Recipes {
                     return null;
                 }).get();
                 check(!two.acquire(300, TimeUnit.MILLISECONDS), "two holders");
-                waiting = aside.submit(() -> two.acquire(60, TimeUnit.SECONDS) && release(two));
+                waiting = aside.submit(() -> two.acquire(OVER_FAULTS, TimeUnit.SECONDS) && release(two));
                 until("two participants", () -> one.getParticipantNodes().size() == 2);
             }
 
@@ -290,7 +294,7 @@ public class Recipes {
                     one.release();
                     return null;
                 }).get();
-                check(waiting.get(20, TimeUnit.SECONDS), "the second did not get it");
+                check(waiting.get(PATIENCE, TimeUnit.SECONDS), "the second did not get it");
                 holder.shutdown();
             }
         },
@@ -316,13 +320,13 @@ public class Recipes {
                         return null;
                     });
                 }
-                check(reading.await(10, TimeUnit.SECONDS), "two readers");
+                check(reading.await(PATIENCE, TimeUnit.SECONDS), "two readers");
                 check(!two.writeLock().acquire(200, TimeUnit.MILLISECONDS), "a writer beside readers");
-                writer = aside.submit(() -> one.writeLock().acquire(60, TimeUnit.SECONDS) && release(one.writeLock()));
+                writer = aside.submit(() -> one.writeLock().acquire(OVER_FAULTS, TimeUnit.SECONDS) && release(one.writeLock()));
                 plain = new InterProcessSemaphoreMutex(a, "/semaphore-mutex");
                 plain.acquire();
                 several = new InterProcessMultiLock(b, Arrays.asList("/several/1", "/several/2"));
-                check(holder.submit(() -> several.acquire(10, TimeUnit.SECONDS)).get(), "the multi lock");
+                check(holder.submit(() -> several.acquire(PATIENCE, TimeUnit.SECONDS)).get(), "the multi lock");
             }
 
             final CountDownLatch finish = new CountDownLatch(1);
@@ -331,7 +335,7 @@ public class Recipes {
             void after() throws Exception {
                 check(!writer.isDone(), "a writer beside readers");
                 finish.countDown();
-                check(writer.get(20, TimeUnit.SECONDS), "the writer did not get it");
+                check(writer.get(PATIENCE, TimeUnit.SECONDS), "the writer did not get it");
                 check(plain.isAcquiredInThisProcess(), "the semaphore mutex was lost");
                 plain.release();
                 holder.submit(() -> release(several)).get();
@@ -354,7 +358,7 @@ public class Recipes {
                 equal(3, semaphore.getParticipantNodes().size(), "leases");
                 check(other.acquire(300, TimeUnit.MILLISECONDS) == null, "a fourth lease");
                 semaphore.returnAll(leases);
-                Lease lease = other.acquire(10, TimeUnit.SECONDS);
+                Lease lease = other.acquire(PATIENCE, TimeUnit.SECONDS);
                 check(lease != null, "a returned lease was not taken");
                 other.returnLease(lease);
             }
@@ -435,14 +439,14 @@ public class Recipes {
                 barrier.setBarrier();
                 DistributedBarrier other = new DistributedBarrier(connect(), "/barrier");
                 check(!other.waitOnBarrier(200, TimeUnit.MILLISECONDS), "no barrier");
-                waiting = aside.submit(() -> other.waitOnBarrier(60, TimeUnit.SECONDS));
+                waiting = aside.submit(() -> other.waitOnBarrier(OVER_FAULTS, TimeUnit.SECONDS));
                 Thread.sleep(200);
             }
 
             void after() throws Exception {
                 check(!waiting.isDone(), "the barrier is gone");
                 barrier.removeBarrier();
-                check(waiting.get(20, TimeUnit.SECONDS), "the waiter was not let through");
+                check(waiting.get(PATIENCE, TimeUnit.SECONDS), "the waiter was not let through");
             }
         },
         new Recipe("DistributedDoubleBarrier") {
@@ -451,10 +455,10 @@ public class Recipes {
             void all(boolean enter) throws Exception {
                 List<Future<Boolean>> tasks = new ArrayList<>();
                 for (DistributedDoubleBarrier member : members) {
-                    tasks.add(aside.submit(() -> enter ? member.enter(20, TimeUnit.SECONDS) : member.leave(20, TimeUnit.SECONDS)));
+                    tasks.add(aside.submit(() -> enter ? member.enter(PATIENCE, TimeUnit.SECONDS) : member.leave(PATIENCE, TimeUnit.SECONDS)));
                 }
                 for (Future<Boolean> task : tasks) {
-                    check(task.get(30, TimeUnit.SECONDS), enter ? "not in" : "not out");
+                    check(task.get(PATIENCE, TimeUnit.SECONDS), enter ? "not in" : "not out");
                 }
             }
 
@@ -517,7 +521,7 @@ public class Recipes {
                     }));
                 }
                 for (Future<Integer> task : tasks) {
-                    task.get(30, TimeUnit.SECONDS);
+                    task.get(PATIENCE, TimeUnit.SECONDS);
                 }
             }
 
@@ -637,7 +641,7 @@ public class Recipes {
             final BlockingQueue<WatchedEvent> events = new LinkedBlockingQueue<>();
 
             void next(Watcher.Event.EventType type, String path) throws Exception {
-                for (WatchedEvent event; (event = events.poll(20, TimeUnit.SECONDS)) != null;) {
+                for (WatchedEvent event; (event = events.poll(PATIENCE, TimeUnit.SECONDS)) != null;) {
                     if (event.getType() != Watcher.Event.EventType.None) {
                         equal(type + " " + path, event.getType() + " " + event.getPath(), "event");
                         return;
@@ -681,10 +685,10 @@ public class Recipes {
                 other = connect();
                 node = new PersistentNode(client, CreateMode.EPHEMERAL, false, "/persistent-node", bytes("here"));
                 node.start();
-                check(node.waitForInitialCreate(10, TimeUnit.SECONDS), "no node");
+                check(node.waitForInitialCreate(PATIENCE, TimeUnit.SECONDS), "no node");
                 ttl = new PersistentTtlNode(client, "/persistent-ttl", 3600000, bytes("here"));
                 ttl.start();
-                check(ttl.waitForInitialCreate(10, TimeUnit.SECONDS), "no node");
+                check(ttl.waitForInitialCreate(PATIENCE, TimeUnit.SECONDS), "no node");
                 other.delete().forPath("/persistent-node");
                 until("it to be made again", () -> data(other, "/persistent-node").equals("here"));
             }
@@ -781,7 +785,7 @@ public class Recipes {
             }
 
             void after() throws Exception {
-                equal("2", text(simple.poll(10, TimeUnit.SECONDS)), "the second");
+                equal("2", text(simple.poll(PATIENCE, TimeUnit.SECONDS)), "the second");
                 for (int i = 10; i < 20; i++) {
                     queue.put("item " + i);
                 }
@@ -793,6 +797,101 @@ public class Recipes {
                 queue.close();
                 priority.close();
                 delayed.close();
+            }
+        },
+        new Recipe("work without a rest: a counter under a mutex, numbered names, ephemerals, a cache") {
+            final List<CuratorFramework> workers = new ArrayList<>();
+            final List<Future<Long>> tasks = new ArrayList<>();
+            final List<String> names = Collections.synchronizedList(new ArrayList<>());
+            final AtomicInteger inside = new AtomicInteger();
+            final AtomicInteger together = new AtomicInteger();
+            CuratorFramework reader;
+            CuratorCache cache;
+            volatile boolean isOver;
+
+            void before() throws Exception {
+                reader = connect();
+                reader.create().creatingParentsIfNeeded().forPath("/work/counter", bytes("0"));
+                reader.create().forPath("/work/names");
+                cache = CuratorCache.build(reader, "/work/counter");
+                cache.start();
+                for (int i = 0; i < 3; i++) {
+                    CuratorFramework client = connect();
+                    client.sync().forPath("/work");
+                    client.create().withMode(CreateMode.EPHEMERAL).forPath("/work/worker-" + i);
+                    workers.add(client);
+                    tasks.add(aside.submit(() -> work(client)));
+                }
+                until("some work", () -> names.size() >= 10);
+            }
+
+            /** How often the counter was raised. Every session lasts, so the mutex has one holder, however often connections break. */
+            long work(CuratorFramework client) throws Exception {
+                InterProcessMutex mutex = new InterProcessMutex(client, "/work/mutex");
+                long done = 0;
+                for (; !isOver; done++) {
+                    acquire(client, mutex);
+                    together.addAndGet(inside.incrementAndGet() - 1);
+                    // Set again where the answer is lost, which changes nothing while the mutex is held.
+                    client.setData().forPath("/work/counter", bytes("" + (Long.parseLong(data(client, "/work/counter")) + 1)));
+                    inside.decrementAndGet();
+                    mutex.release();
+                    String name = client.create().withProtection().withMode(CreateMode.PERSISTENT_SEQUENTIAL).forPath("/work/names/n-");
+                    if (name != null) {
+                        names.add(name);
+                    }
+                    Thread.sleep(10);
+                }
+                return done;
+            }
+
+            /**
+             * Curator 5.9 answers null to a protected create whose connection breaks twice: its search for the node in between ends
+             * the loop of attempts around it. The mutex takes that for a path, and its node, if it was made, would never go.
+             */
+            void acquire(CuratorFramework client, InterProcessMutex mutex) throws Exception {
+                while (true) {
+                    try {
+                        mutex.acquire();
+                        return;
+                    } catch (NullPointerException brokenTwice) {
+                        client.sync().forPath("/work/mutex");
+                        for (String name : client.getChildren().forPath("/work/mutex")) {
+                            Stat stat = client.checkExists().forPath("/work/mutex/" + name);
+                            if (stat != null && stat.getEphemeralOwner() == sessions.get(client)) {
+                                client.delete().quietly().forPath("/work/mutex/" + name);
+                            }
+                        }
+                    }
+                }
+            }
+
+            void after() throws Exception {
+                int size = names.size();
+                until("work to go on", () -> names.size() > size + 10);
+                isOver = true;
+                long done = 0;
+                for (Future<Long> task : tasks) {
+                    done += task.get(PATIENCE, TimeUnit.SECONDS);
+                }
+                equal(0, together.get(), "workers that had the mutex together");
+                equal("" + done, data(reader, "/work/counter"), "the counter");
+                String last = "" + done;
+                until("the cache", () -> cache.get("/work/counter").map(ChildData::getData).map(Recipes::text).orElse("").equals(last));
+                reader.sync().forPath("/work");
+                Set<String> there = new TreeSet<>();
+                for (String name : reader.getChildren().forPath("/work/names")) {
+                    there.add("/work/names/" + name);
+                }
+                check(there.containsAll(names), "names that were acknowledged are gone");
+                Set<String> numbers = new TreeSet<>();
+                for (String name : names) {
+                    check(numbers.add(name.substring(name.lastIndexOf('-') + 1)), "a number was given twice: " + name);
+                }
+                for (int i = 0; i < workers.size(); i++) {
+                    equal(sessions.get(workers.get(i)), reader.checkExists().forPath("/work/worker-" + i).getEphemeralOwner(), "owner");
+                }
+                cache.close();
             }
         },
         new Recipe("a namespace") {
@@ -842,13 +941,16 @@ public class Recipes {
             }));
         }
         for (Future<?> task : tasks) {
-            task.get(120, TimeUnit.SECONDS);
+            task.get(3 * PATIENCE, TimeUnit.SECONDS);
         }
         return passed;
     }
 
     public static void main(String[] arguments) throws Exception {
         address = arguments[0];
+        if (arguments.length > 1) {
+            sessionMilliseconds = Integer.parseInt(arguments[1]);
+        }
         List<Recipe> alive = part("", RECIPES, true);
         AtomicInteger lost = new AtomicInteger();
         for (CuratorFramework client : clients) {
