@@ -20,8 +20,10 @@ import sanitize  # noqa: E402
 import simulation  # noqa: E402
 from harness import BINARY, ROOT  # noqa: E402
 
+# What tests pure targets: test targets, and the suite of AviaryEnsemble, which has no test target of its own.
 PURE_TESTS = [
-    "ZooKeeperProtocolTests", "AviaryStorageTests", "AviaryCoreTests", "AviarySimulationTests", "TidyTests",
+    "ZooKeeperProtocolTests", "ZabTests", "AviaryStorageTests", "AviaryCoreTests", "AviarySimulationTests", "TidyTests",
+    "AviaryServerTests.KnownConfigurationsTests",
 ]
 CLIENTS = os.path.join(ROOT, "Tests", "Clients")
 FUZZ_SECONDS = 3
@@ -36,10 +38,11 @@ class ClientCheck:
 
 # The longest first: two run at a time.
 CHECKS = [
-    ClientCheck("ensemble", "ensemble.py", ["kazoo"], limit=400),
+    ClientCheck("ensemble", "ensemble.py", ["kazoo"], limit=600),
     ClientCheck("interop", "interop.py", ["kazoo", "jdk", "jars"], limit=400),
     ClientCheck("interop-reconfig", "interop_reconfig.py", ["kazoo", "jdk", "jars"], limit=500),
     ClientCheck("ensemble-reconfig", "ensemble_reconfig.py", ["kazoo"], limit=400),
+    ClientCheck("ensemble-faults", "ensemble_faults.py", ["kazoo", "jdk", "jars"], limit=500),
     ClientCheck("files", "files.py", ["jdk", "jars", "zkcli"]),
     ClientCheck("dev", "dev.py", ["kazoo"]),
     ClientCheck("limits", "limits.py"),
@@ -126,7 +129,7 @@ def swift_tests(work, totals, pure=False, options=()):
     say("building the Swift tests: done (%d s)" % (time.monotonic() - clock))
     arguments, clock = ["test", "--skip-build"] + list(options), time.monotonic()
     if pure:
-        arguments += ["--filter", "^(%s)\\." % "|".join(PURE_TESTS)]
+        arguments += ["--filter", "^(%s)[./]" % "|".join(PURE_TESTS)]
     code, text = swift(arguments, os.path.join(work, "swift-test.log"), title)
     passed, failed = count_swift_tests(text)
     if code and not failed:
@@ -185,8 +188,9 @@ def run_check(check, work, keep, more=()):
             print("\n".join(line for line in output.splitlines() if not line.startswith("ok "))
                   + ("\n  ended after its limit of %d s" % check.limit if late else "")
                   + ("" if found else "\n  the check told no totals; exit code %s" % process.returncode))
-        elif more:
-            print("\n".join(line for line in output.splitlines() if line.startswith("     ")))
+        else:
+            told = [line for line in output.splitlines() if line.startswith("     " if more else "     seed ")]
+            print("\n".join(told), end="\n" if told else "")
         print("== %s: %d passed, %d failed (%d s)%s" % (check.name, passed, failed, time.monotonic() - start,
                                                        "; files: " + directory if failed or keep else ""), flush=True)
     return passed, failed
