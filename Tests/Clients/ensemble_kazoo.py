@@ -12,7 +12,7 @@ from harness import wait_until
 from kazoo import exceptions as errors
 from kazoo.client import KazooClient
 from kazoo.handlers.threading import KazooTimeoutError
-from kazoo.protocol.states import KazooState
+from kazoo.protocol.states import EventType, KazooState
 
 logging.getLogger("kazoo").setLevel(logging.CRITICAL)
 QUICK = dict(max_tries=-1, delay=0.02, max_delay=0.2, backoff=1.5)
@@ -85,10 +85,29 @@ class KazooLoad:
             if stat is not None:
                 self.seen.append((stat.mzxid, data))
 
-        @client.ChildrenWatch(self.home + "/names")
-        def children_changed(names):
-            self.children_seen.append(len(names))
-            self.children = set(names)
+        self.watch_names(client)
+
+    def watch_names(self, client):
+        """As kazoo's ChildrenWatch, which reads again behind a reconnection only where it thinks that it has to: of 2.11 one whose
+        connection breaks just behind an answer, before the thread that waits for it has gone on, never speaks again."""
+        path, one_at_a_time = self.home + "/names", threading.Lock()
+
+        def read():
+            with one_at_a_time, contextlib.suppress(*UNKNOWN):  # connected again it is read again
+                names = client.retry(client.get_children, path, changed)
+                self.children_seen.append(len(names))
+                self.children = set(names)
+
+        def changed(event):
+            if event.type != EventType.NONE:
+                client.handler.spawn(read)
+
+        def moved(state):
+            if state == KazooState.CONNECTED:
+                client.handler.spawn(read)
+
+        client.add_listener(moved)
+        read()
 
     def work(self, number):
         session, chance = Session(self), random.Random(number)
