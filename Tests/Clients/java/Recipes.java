@@ -160,8 +160,13 @@ public class Recipes {
 
     /** What another client wrote before is seen: on an ensemble the two may be on different servers. */
     static String data(CuratorFramework client, String path) throws Exception {
+        return text(upToDate(client, path).getData().forPath(path));
+    }
+
+    /** The same for what a recipe reads by itself. */
+    static CuratorFramework upToDate(CuratorFramework client, String path) throws Exception {
         client.sync().forPath(path);
-        return text(client.getData().forPath(path));
+        return client;
     }
 
     // The recipes.
@@ -384,7 +389,7 @@ public class Recipes {
 
             void after() throws Exception {
                 LeaderLatch leader = leader();
-                equal(3, leader.getParticipants().size(), "participants");
+                until("three participants", () -> leader.getParticipants().size() == 3);
                 leader.close();
                 latches.remove(leader);
                 check(!leader().getId().equals(leader.getId()), "the same leader");
@@ -421,7 +426,7 @@ public class Recipes {
 
             void after() throws Exception {
                 equal(1, leaders.size(), "leaders");
-                equal(leaders.peek(), selectors.get(1).getLeader().getId(), "leader");
+                until("the leader to be known", () -> selectors.get(1).getLeader().getId().equals(leaders.peek()));
                 leave.countDown();
                 until("the next leader", () -> leaders.size() == 2);
                 equal(new TreeSet<>(Arrays.asList("a", "b")), new TreeSet<>(leaders), "leaders");
@@ -437,7 +442,7 @@ public class Recipes {
             void before() throws Exception {
                 barrier = new DistributedBarrier(connect(), "/barrier");
                 barrier.setBarrier();
-                DistributedBarrier other = new DistributedBarrier(connect(), "/barrier");
+                DistributedBarrier other = new DistributedBarrier(upToDate(connect(), "/barrier"), "/barrier");
                 check(!other.waitOnBarrier(200, TimeUnit.MILLISECONDS), "no barrier");
                 waiting = aside.submit(() -> other.waitOnBarrier(OVER_FAULTS, TimeUnit.SECONDS));
                 Thread.sleep(200);
@@ -505,8 +510,15 @@ public class Recipes {
             }
         },
         new Recipe("DistributedAtomicLong") {
+            CuratorFramework a;
+            CuratorFramework b;
             DistributedAtomicLong one;
             DistributedAtomicLong two;
+
+            void expect(CuratorFramework client, DistributedAtomicLong counter, long want) throws Exception {
+                upToDate(client, "/atomic");
+                equal(want, counter.get().postValue(), "sum");
+            }
 
             void add(int times) throws Exception {
                 List<Future<Integer>> tasks = new ArrayList<>();
@@ -526,16 +538,18 @@ public class Recipes {
             }
 
             void before() throws Exception {
-                one = new DistributedAtomicLong(connect(), "/atomic", new RetryNTimes(50, 5));
-                two = new DistributedAtomicLong(connect(), "/atomic", new RetryNTimes(50, 5));
+                a = connect();
+                b = connect();
+                one = new DistributedAtomicLong(a, "/atomic", new RetryNTimes(50, 5));
+                two = new DistributedAtomicLong(b, "/atomic", new RetryNTimes(50, 5));
                 add(50);
-                equal(100L, one.get().postValue(), "sum");
+                expect(a, one, 100);
             }
 
             void after() throws Exception {
-                equal(100L, two.get().postValue(), "sum");
+                expect(b, two, 100);
                 add(10);
-                equal(120L, one.get().postValue(), "sum");
+                expect(a, one, 120);
                 check(one.compareAndSet(120L, 5L).succeeded(), "compareAndSet");
                 check(!two.compareAndSet(120L, 6L).succeeded(), "an outdated compareAndSet");
             }
@@ -550,6 +564,7 @@ public class Recipes {
                 writer = connect();
                 CuratorFramework client = connect();
                 writer.create().creatingParentsIfNeeded().forPath("/cached/a/b", bytes("deep"));
+                upToDate(client, "/cached");
                 children = new PathChildrenCache(client, "/cached", true);
                 children.start(PathChildrenCache.StartMode.BUILD_INITIAL_CACHE);
                 tree = new TreeCache(client, "/cached");
@@ -654,6 +669,7 @@ public class Recipes {
                 client = connect();
                 writer = connect();
                 writer.create().forPath("/watched");
+                upToDate(client, "/watched");
                 Watcher watcher = events::add;
                 client.watchers().add().withMode(AddWatchMode.PERSISTENT).usingWatcher(watcher).forPath("/watched");
                 writer.setData().forPath("/watched", bytes("1"));
@@ -694,7 +710,8 @@ public class Recipes {
             }
 
             void after() throws Exception {
-                equal(sessions.get(client), other.checkExists().forPath("/persistent-node").getEphemeralOwner(), "owner");
+                equal(sessions.get(client), upToDate(other, "/persistent-node").checkExists().forPath("/persistent-node")
+                        .getEphemeralOwner(), "owner");
                 equal("here", data(other, "/persistent-ttl"), "data");
                 long made = other.checkExists().forPath("/persistent-node").getCzxid();
                 other.delete().forPath("/persistent-node");
