@@ -119,4 +119,35 @@ struct SessionTests {
         }
         #expect(client.children("/").sorted() == ["unused", "zookeeper"])
     }
+
+    @Test("A node whose time is over stays where a write to it is in flight, and a container that is made anew")
+    func reapingBesideWrites() {
+        let harness = CoreHarness { $0.containerCheckIntervalMilliseconds = 5_000 }
+        let client = harness.connect(timeout: 20_000)
+        client.create("/t", flags: 5, as: .createTTL, ttl: 3_000)
+        client.create("/c", as: .createContainer)
+        client.create("/c/x")
+        client.delete("/c/x")
+        harness.advance(milliseconds: 4_000)
+        harness.isDiskHeld = true
+        client.post(.setData) { writer in
+            writer.string("/t")
+            writer.buffer([1])
+            writer.int32(-1)
+        }
+        client.post(.delete) { writer in
+            writer.string("/c")
+            writer.int32(-1)
+        }
+        client.post(.createContainer) { writer in
+            writer.string("/c")
+            writer.int32(0)
+            ACL.write(ACL.open, to: &writer)
+            writer.int32(4)
+        }
+        harness.advance(milliseconds: 1_100)
+        harness.releaseDisk()
+        #expect((0..<3).map { _ in client.next()?.error } == [.ok, .ok, .ok])
+        #expect(client.children("/").sorted() == ["c", "t", "zookeeper"])
+    }
 }

@@ -17,14 +17,11 @@ extension ServerCore {
         return .delete(path: path, byContainerCheck: false)
     }
 
-    /// A container or TTL node that is to go by itself; nil when it no longer may.
-    mutating func prepareReap(_ path: [UInt8], zxid: Zxid) -> TxnBody? {
+    /// A container or TTL node that is to go by itself; nil when it no longer may: candidates wait for their turn, and what
+    /// is in flight may have written to one, or have put another node in its place.
+    mutating func prepareReap(_ path: [UInt8], zxid: Zxid, at now: Now) -> TxnBody? {
         let spot = look(path)
-        guard let node = spot.state, node.childCount == 0 else { return nil }
-        switch tree.owners.kinds.kind(node.stat.ephemeralOwner) {
-        case .container, .ttl: break
-        case .persistent, .ephemeral: return nil
-        }
+        guard let node = spot.state, isReapable(node.stat, childCount: node.childCount, at: now) else { return nil }
         target.node = remove(path, spot, lookAtParent(of: path), zxid)
         return .delete(path: path, byContainerCheck: true)
     }

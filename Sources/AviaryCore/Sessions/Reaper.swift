@@ -48,32 +48,38 @@ extension ServerCore {
     mutating func reap(at now: Now, into output: inout Output) {
         if reaper.isCheckDue(at: now.monotonicMilliseconds) { findCandidates(at: now) }
         while !isSpaceLow, let path = reaper.next(at: now.monotonicMilliseconds) {
-            guard let body = prepareReap(path, zxid: lastPreparedZxid.next) else { continue }
+            guard let body = prepareReap(path, zxid: lastPreparedZxid.next, at: now) else { continue }
             propose(body, session: .none, cxid: 0, from: nil, now: now, into: &output)
         }
     }
 
     private mutating func findCandidates(at now: Now) {
-        var handle = tree.owners.containers
-        while handle != none {
-            let node = tree.nodes[handle]
-            // Wrapping: a file may hold any time.
-            let age = now.wallMilliseconds &- node.stat.mtime
-            let neverUsed = options.containerMaxNeverUsedMilliseconds
-            if node.childCount == 0, node.stat.cversion > 0 || (neverUsed > 0 && age > neverUsed) {
-                reaper.candidates.append([UInt8](node.path))
+        for first in [tree.owners.containers, tree.owners.ttls] {
+            var handle = first
+            while handle != none {
+                let node = tree.nodes[handle]
+                if isReapable(node.stat, childCount: node.childCount, at: now) {
+                    reaper.candidates.append([UInt8](node.path))
+                }
+                handle = node.nextOwned
             }
-            handle = node.nextOwned
         }
-        handle = tree.owners.ttls
-        while handle != none {
-            let node = tree.nodes[handle]
-            if node.childCount == 0, case .ttl(let ttl) = tree.owners.kinds.kind(node.stat.ephemeralOwner),
-                now.wallMilliseconds &- node.stat.mtime > ttl
-            {
-                reaper.candidates.append([UInt8](node.path))
-            }
-            handle = node.nextOwned
+    }
+
+    /// Whether a node is empty and done with: a container that had children, or was not used for too long, and a TTL node
+    /// whose time is over since it was written last.
+    func isReapable(_ stat: StatPersisted, childCount: Int32, at now: Now) -> Bool {
+        guard childCount == 0 else { return false }
+        // Wrapping: a file may hold any time.
+        let age = now.wallMilliseconds &- stat.mtime
+        switch tree.owners.kinds.kind(stat.ephemeralOwner) {
+        case .container:
+            let neverUsed = options.containerMaxNeverUsedMilliseconds
+            return stat.cversion > 0 || (neverUsed > 0 && age > neverUsed)
+        case .ttl(let ttl):
+            return age > ttl
+        case .persistent, .ephemeral:
+            return false
         }
     }
 }
