@@ -47,6 +47,20 @@ package struct DataDirectories: Sendable, Hashable {
         return DirectoryLock(locks: locks)
     }
 
+    /// There is a database, and it is stable: the file `initialize` is used up, for good. If it came back, a server that
+    /// loses its data would be taken for one that never had any.
+    package func noteDatabase<D: Disk>(on disk: D, forcesSync: Bool) throws(StorageError) {
+        let initialize = FileNames.join(data, FileNames.initialize)
+        do {
+            guard try disk.entry(at: initialize) != nil else { return }
+            try disk.remove(initialize)
+        } catch {
+            throw .disk(error)
+        }
+        guard forcesSync else { return }
+        do { try disk.sync(directory: data) } catch { throw .syncFailed(error) }
+    }
+
     /// With separate folders a file in the wrong one means that they were exchanged, or one forgotten.
     private func checkPlaces<D: Disk>(on disk: D) throws(StorageError) {
         let inLogs: [DirectoryEntry]

@@ -335,6 +335,10 @@ struct RecoveryTests {
         disk.setContents("data/initialize", [])
         let allowed = try recover(disk, into: &tree) { $0.createsDatabase = false }
         #expect(allowed.database == .created)
+        // Whoever is interrupted here is still wanted to begin with nothing.
+        disk.restart(.everythingUnsynced)
+        #expect(try recover(disk, into: &tree) { $0.createsDatabase = false }.database == .created)
+        try DataDirectories(data: "data").noteDatabase(on: disk, forcesSync: true)
         #expect(disk.contents("data/initialize") == nil)
         // For good: with it a server that has lost its data would begin anew.
         disk.restart(.everythingUnsynced)

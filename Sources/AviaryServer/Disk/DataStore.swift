@@ -106,6 +106,7 @@ struct DataStore<D: Disk, Gzip: StreamCodec>: Sendable {
         try files.begin(head)
         try nodes.withBytes { (bytes) throws(StorageError) in try files.append(bytes) }
         _ = try files.finish(digest: head.digest)
+        try directories.noteDatabase(on: disk, forcesSync: configuration.storage.forcesSync)
     }
 
     /// What stores transactions, with space reserved for the first of them as far as there is any.

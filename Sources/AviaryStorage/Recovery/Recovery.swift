@@ -329,9 +329,7 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
         _ snapshots: SnapshotDirectory,
         _ logs: LogDirectory
     ) throws(StorageError) {
-        let initialize = FileNames.join(directories.data, FileNames.initialize)
         let spare = FileNames.join(directories.logs, FileNames.spareLog)
-        var isInitialized = false
         do {
             for log in logs.empty {
                 try disk.remove(FileNames.join(directories.logs, log.name))
@@ -349,18 +347,16 @@ package struct Recovery<D: Disk, Gzip: StreamCodec> {
             where try disk.entry(at: path) != nil {
                 try disk.remove(path)
             }
-            isInitialized = try disk.entry(at: initialize) != nil
-            if isInitialized { try disk.remove(initialize) }
         } catch {
             throw .disk(error)
         }
+        // A new database is not there before its first snapshot is: until then it is still wanted.
+        if report.database == .loaded { try directories.noteDatabase(on: disk, forcesSync: options.forcesSync) }
         if let newest = report.newestLog { try settle(newest) }
         guard options.forcesSync else { return }
         do {
             try disk.sync(directory: directories.logs)
             if directories.isSeparate { try disk.sync(directory: directories.snapshots) }
-            // If it came back, a server that loses its data would be taken for one that never had any.
-            if isInitialized { try disk.sync(directory: directories.data) }
         } catch {
             throw .syncFailed(error)
         }
