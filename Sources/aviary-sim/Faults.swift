@@ -13,7 +13,7 @@ struct Faults: AsyncParsableCommand {
         abstract: "Build each planted mistake in, and see within how many seeds it is found.",
         discussion: """
             A simulation that finds nothing may be one that sees nothing. Each mistake has to be found within the number of \
-            seeds that stands beside it. Ends with 1 if one is not.
+            seeds that stands beside it, by a seed that breaks no promise without it. Ends with 1 if one is not.
             """
     )
 
@@ -27,18 +27,19 @@ struct Faults: AsyncParsableCommand {
     private struct Trial: Sendable {
         var name: String
         var bound: UInt64
-        var isFound: @Sendable (UInt64) -> Bool
+        /// The promise that a seed breaks with the mistake, and does not break without.
+        var find: @Sendable (UInt64) -> Violation?
     }
 
     private static var trials: [Trial] {
         EnsemblePlantedFault.allCases.map { fault in
             Trial(name: "ensemble \(fault.rawValue)", bound: fault.seeds) { seed in
-                EnsembleRun.result(of: seed, planted: fault).violation != nil
+                EnsembleRun.finds(fault, in: seed)
             }
         }
             + PlantedFault.allCases.map { fault in
                 Trial(name: "crash \(fault.rawValue)", bound: fault.seeds) { seed in
-                    CrashRun.result(of: seed, planted: fault).violation != nil
+                    CrashRun.finds(fault, in: seed)
                 }
             }
     }
@@ -52,8 +53,10 @@ struct Faults: AsyncParsableCommand {
                     var missed = 0
                     for index in stride(from: job, to: trials.count, by: jobs) {
                         let trial = trials[index]
-                        if let seed = (1...trial.bound).first(where: trial.isFound) {
-                            print("\(trial.name): found by seed \(seed) of \(trial.bound)")
+                        var found: (seed: UInt64, violation: Violation)?
+                        for seed in 1...trial.bound where found == nil { found = trial.find(seed).map { (seed, $0) } }
+                        if let (seed, violation) = found {
+                            print("\(trial.name): found by seed \(seed) of \(trial.bound): \(violation)")
                         } else {
                             print("\(trial.name): NOT found within \(trial.bound) seeds")
                             missed += 1

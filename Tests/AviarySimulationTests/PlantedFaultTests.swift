@@ -7,7 +7,7 @@ import Testing
 struct PlantedFaultTests {
     @Test("Each planted fault is found", arguments: PlantedFault.allCases)
     func found(_ fault: PlantedFault) {
-        for seed in 1...fault.seeds where CrashRun.result(of: seed, planted: fault).violation != nil { return }
+        for seed in 1...fault.seeds where CrashRun.finds(fault, in: seed) != nil { return }
         Issue.record("\(fault) is not found within \(fault.seeds) seeds")
     }
 }

@@ -5,15 +5,17 @@ package enum ReadCheck {
     package static func check(_ history: History, _ committed: CommittedHistory) throws(Violation) {
         for operation in history.operations where operation.request.isRead {
             guard let reply = operation.reply else { continue }
-            try check(operation.request, reply, committed)
+            try check(operation, reply, history, committed)
         }
     }
 
     private static func check(
-        _ request: Request,
+        _ operation: History.Operation,
         _ reply: History.Reply,
+        _ history: History,
         _ committed: CommittedHistory
     ) throws(Violation) {
+        let request = operation.request
         let path: String
         switch request {
         case .getData(let read, _), .exists(let read, _), .getChildren(let read, _): path = read
@@ -43,7 +45,9 @@ package enum ReadCheck {
             }
         case .noNode:
             guard node == nil else { throw Violation(.wrongReply, "\(path) is missing at \(reply.zxid)") }
-        case .sessionMoved, .sessionExpired, .throttledOp:
+        case .sessionMoved:
+            break
+        case .sessionExpired where committed.isOver(operation.session, by: history.times[reply.position]):
             break
         default:
             throw Violation(.falseError, "\(reply.error.rawValue) to \(request)")

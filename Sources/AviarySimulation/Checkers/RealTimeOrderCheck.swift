@@ -47,27 +47,37 @@ package enum RealTimeOrderCheck {
         _ committed: CommittedHistory,
         _ seenAtInvocation: [Int]
     ) throws(Violation) {
+        for (read, sync) in syncedReads(history) {
+            let operation = history.operations[read]
+            let floor = seenAtInvocation[sync]
+            guard let reply = operation.reply, committed.position(of: reply.zxid) < floor else { continue }
+            throw Violation(
+                .notLinearizable,
+                "xid \(operation.xid) of \(operation.session) read \(reply.zxid) behind a sync, before which "
+                    + "somebody had been told of \(committed.entries[floor - 1].zxid)"
+            )
+        }
+    }
+
+    /// Reads that were answered behind a sync on the same connection that went well, by index, with the last such sync.
+    static func syncedReads(_ history: History) -> [(read: Int, sync: Int)] {
         struct Connection: Hashable {
             var session: SessionID
             var number: Int
         }
-        var floor: [Connection: Int] = [:]
+        var syncs: [Connection: Int] = [:]
+        var reads: [(read: Int, sync: Int)] = []
         for (index, operation) in history.operations.enumerated() {
+            guard let reply = operation.reply else { continue }
             let connection = Connection(session: operation.session, number: operation.connection)
             if case .sync = operation.request {
-                if let reply = operation.reply, reply.error == .ok { floor[connection] = seenAtInvocation[index] }
-                continue
-            }
-            guard operation.request.isRead, let floor = floor[connection], let reply = operation.reply,
-                reply.error == .ok || reply.error == .noNode
-            else { continue }
-            guard committed.position(of: reply.zxid) >= floor else {
-                throw Violation(
-                    .notLinearizable,
-                    "xid \(operation.xid) of \(operation.session) read \(reply.zxid) behind a sync, before which "
-                        + "somebody had been told of \(committed.entries[floor - 1].zxid)"
-                )
+                if reply.error == .ok { syncs[connection] = index }
+            } else if operation.request.isRead, reply.error == .ok || reply.error == .noNode,
+                let sync = syncs[connection]
+            {
+                reads.append((index, sync))
             }
         }
+        return reads
     }
 }

@@ -7,14 +7,14 @@ package enum SessionLifeCheck {
         for entry in committed.entries {
             try checkOwners(entry, committed)
         }
-        for entry in history.entries {
+        for (entry, time) in zip(history.entries, history.times) {
             switch entry {
             case .attached(_, let session, _, _, _, _):
                 guard committed.sessions[session] != nil else {
                     throw Violation(.wrongSessions, "\(session) was accepted, but nobody opened it")
                 }
             case .expired(_, let session):
-                guard committed.sessions[session]?.closed != nil else {
+                guard committed.isOver(session, by: time) else {
                     throw Violation(.wrongSessions, "\(session) was refused, although nothing ended it")
                 }
             case .invoked, .replied, .lost, .event, .detached:
@@ -42,7 +42,13 @@ package enum SessionLifeCheck {
                     throw Violation(.wrongSessions, "\(entry.zxid): an ephemeral of \(session), which is over")
                 }
             }
-        case .create, .createSession, .closeSession, .error, .delete, .setData, .setACL, .check:
+        case .closeSession(let paths):
+            for path in (paths ?? []).map({ String(decoding: $0, as: UTF8.self) }) {
+                guard let node = committed.node(path, before: entry.zxid), node.stat.ephemeralOwner != session.rawValue
+                else { continue }
+                throw Violation(.wrongSessions, "\(entry.zxid): \(path) goes with \(session), and is not of it")
+            }
+        case .create, .createSession, .error, .delete, .setData, .setACL, .check:
             break
         }
     }

@@ -11,8 +11,12 @@ package enum WriteCheck {
             asked[operation.session, default: [:]][operation.xid] = operation
         }
         var done: [SessionID: [Int32: CommittedHistory.Entry]] = [:]
-        for entry in committed.entries where entry.txn.header.cxid != 0 {
+        for entry in committed.entries {
             let header = entry.txn.header
+            guard header.cxid != 0 else {
+                try checkOwn(entry, committed)
+                continue
+            }
             guard let operation = asked[header.session]?[header.cxid] else {
                 throw Violation(
                     .inventedWrite,
@@ -26,11 +30,11 @@ package enum WriteCheck {
                 )
             }
             done[header.session, default: [:]][header.cxid] = entry
-            try check(entry, operation.request, committed)
+            try check(entry, operation, history, committed)
         }
         for operation in history.operations where operation.request.isWrite {
             guard let reply = operation.reply else { continue }
-            try check(operation, reply, done[operation.session]?[operation.xid], committed)
+            try check(operation, reply, done[operation.session]?[operation.xid], history, committed)
         }
     }
 
@@ -44,6 +48,7 @@ package enum WriteCheck {
         _ operation: History.Operation,
         _ reply: History.Reply,
         _ entry: CommittedHistory.Entry?,
+        _ history: History,
         _ committed: CommittedHistory
     ) throws(Violation) {
         guard let entry else {
@@ -53,8 +58,15 @@ package enum WriteCheck {
                     "\(name(operation)) was acknowledged at \(reply.zxid), and is not there"
                 )
             }
-            // Refused before it got a zxid: the disk is full, or the server is not what it was.
-            guard reply.error == .systemError || reply.error == .sessionMoved || reply.error == .sessionExpired else {
+            // Refused before it got a zxid: the disk is full, or the session is not what it was.
+            let isTrue: Bool =
+                switch reply.error {
+                case .systemError: history.mayBeRefused(operation)
+                case .sessionExpired: committed.isOver(operation.session, by: history.times[reply.position])
+                case .sessionMoved: true
+                default: false
+                }
+            guard isTrue else {
                 throw Violation(.falseError, "\(name(operation)): \(reply.error.rawValue) without a transaction")
             }
             return
@@ -117,12 +129,38 @@ package enum WriteCheck {
 
     // MARK: - Transactions
 
+    /// What leaders do by themselves: sessions begin and end, and containers and TTL nodes that are done with go.
+    private static func checkOwn(_ entry: CommittedHistory.Entry, _ committed: CommittedHistory) throws(Violation) {
+        let session = entry.txn.header.session
+        switch entry.txn.body {
+        case .createSession:
+            guard committed.sessions[session]?.created == entry.zxid else {
+                throw Violation(.inventedWrite, "\(entry.zxid): \(session) begins once more")
+            }
+        case .closeSession:
+            guard committed.sessions[session]?.closed == entry.zxid else {
+                throw Violation(.inventedWrite, "\(entry.zxid): \(session) ends, and was not there")
+            }
+        case .error:
+            return
+        case .delete(let path, byContainerCheck: true):
+            let path = String(decoding: path, as: UTF8.self)
+            guard World(committed, before: entry.zxid).isSpent(path, at: entry.txn.header.time) else {
+                throw Violation(.inventedWrite, "\(entry.zxid): \(path) is deleted, and nobody asked for that")
+            }
+        case .create, .delete, .setData, .setACL, .check, .multi:
+            throw Violation(.inventedWrite, "\(entry.zxid): nobody asked for \(entry.txn.body)")
+        }
+    }
+
     /// What was committed is what was asked for, and could be done, or is the error that it had to be.
     private static func check(
         _ entry: CommittedHistory.Entry,
-        _ request: Request,
+        _ operation: History.Operation,
+        _ history: History,
         _ committed: CommittedHistory
     ) throws(Violation) {
+        let request = operation.request
         var world = World(committed, before: entry.zxid)
         switch (request, entry.txn.body) {
         case (.closeSession, .closeSession):
@@ -135,8 +173,14 @@ package enum WriteCheck {
             try checkMulti(requests, parts, entry, &world)
         case (_, .error(let code)):
             // These are about the session or the leader's disk, not about the tree.
-            if code == .sessionMoved || code == .sessionExpired || code == .systemError { return }
-            guard !request.isMulti else { return }
+            let isTrue: Bool =
+                switch code {
+                case .sessionMoved: true
+                case .sessionExpired: !committed.hasSession(operation.session, at: entry.zxid)
+                case .systemError: history.mayBeRefused(operation)
+                default: false
+                }
+            if isTrue { return }
             let expected = world.refusal(of: request)
             guard expected == code else {
                 throw Violation(
@@ -189,10 +233,6 @@ package enum WriteCheck {
     }
 }
 
-extension Request {
-    var isMulti: Bool { if case .multi = self { true } else { false } }
-}
-
 /// The tree in front of a transaction, with the parts of it that were looked at already.
 private struct World {
     private let committed: CommittedHistory
@@ -220,6 +260,17 @@ private struct World {
                 createCount: node.stat.cversion,
                 isEphemeral: node.isEphemeral
             )
+        }
+    }
+
+    /// Whether a leader may delete it by itself: a container that had children or a TTL node whose time is over, without
+    /// children now.
+    func isSpent(_ path: String, at time: Int64) -> Bool {
+        guard let stat = committed.node(path, before: zxid)?.stat, !hasChildren(path) else { return false }
+        return switch NodeKind(owner: stat.ephemeralOwner, extendedTypes: true) {
+        case .container: stat.cversion > 0
+        case .ttl(let milliseconds): time - stat.mtime > milliseconds
+        default: false
         }
     }
 

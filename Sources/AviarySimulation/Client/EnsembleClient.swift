@@ -39,7 +39,7 @@ package final class EnsembleClient {
     package private(set) var attachedServer: Host?
     /// No more than what is being said: asks for nothing by itself.
     package var isQuiet = false
-    /// Replies to writes since the run began.
+    /// Writes that it was told to be done, since the run began: of a multi all of its parts, and no end of a session.
     package private(set) var acknowledgedWrites = 0
 
     private let network: SimulatedNetwork
@@ -155,7 +155,9 @@ package final class EnsembleClient {
 
     // MARK: - Network
 
-    /// - Returns: false when it is about a connection of somebody else's.
+    /// Hears of one of its connections; of others it knows nothing any more.
+    ///
+    /// - Throws: what no client can make sense of.
     package func take(_ news: LinkNews, at now: Int64) throws(Violation) {
         switch news {
         case .connected(let key):
@@ -294,6 +296,7 @@ package final class EnsembleClient {
         connections += 1
         phase = .attached(link)
         nextTurn = now + random.range(0, 2000)
+        if isNew { urgent = workload.foundations() + urgent }
         recorder.history.attach(
             client: number,
             session: id,
@@ -330,7 +333,7 @@ package final class EnsembleClient {
         recorder.history.reply(to: expected.index, zxid: zxid, error: code, answer, at: now)
         watches.hear(expected.request, code)
         workload.hear(expected.request, code, answer)
-        if expected.request.isWrite, code == .ok { acknowledgedWrites += 1 }
+        if code == .ok, answer.isDone, expected.request.changesTree { acknowledgedWrites += 1 }
         if expected.request == .closeSession {
             network.close(link, .opener)
             disconnected(at: now)

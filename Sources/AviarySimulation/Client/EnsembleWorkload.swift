@@ -3,7 +3,7 @@ package import ZooKeeperProtocol
 /// What clients of an ensemble ask for, by chance: few paths, so that they meet, and contents that nobody else writes, so
 /// that each can be told from every other.
 package struct EnsembleWorkload {
-    /// Made by the run before anybody asks for anything, and never deleted: sequence numbers are counted per parent.
+    /// Every session makes them if they are not there, and nobody deletes them: sequence numbers are counted per parent.
     package static let lastingPaths = ["/q", "/s", "/counter"]
     package static let sequencePrefix = "n-"
     private static let parents = ["/a", "/b", "/a/c", "/é"]
@@ -19,6 +19,10 @@ package struct EnsembleWorkload {
     private let maximumBytes: Int
     /// What was read last, of nodes that may be written conditionally.
     private var versions: [String: Int32] = [:]
+    /// Of the lasting paths, those that are known to be there.
+    private var lasting: Set<String> = []
+    /// Of the others, those that were there when anything was heard of them last.
+    private var present: Set<String> = []
     private let watchesOneIn: Int
     private let readShare: Int
 
@@ -29,6 +33,12 @@ package struct EnsembleWorkload {
         watchesOneIn = random.pick([2, 3, 6])
         readShare = random.pick([20, 40, 60])
         self.random = random
+    }
+
+    /// What a session begins with: places for everything else, where they are not there already.
+    package mutating func foundations() -> [Request] {
+        (Self.lastingPaths + Self.parents).filter { !lasting.contains($0) && !present.contains($0) }
+            .map { .create($0, data: data(), .plain) }
     }
 
     /// What was known of nodes belongs to a session that is over.
@@ -42,6 +52,34 @@ package struct EnsembleWorkload {
         default:
             break
         }
+        switch (request, answer) {
+        case (.multi(let parts), .multi(let answers)):
+            for (part, answer) in zip(parts, answers) {
+                if case .failed(let code) = answer { learn(part, code) } else { learn(part, .ok) }
+            }
+        default:
+            learn(request, code)
+        }
+    }
+
+    /// What is there, as far as an answer tells.
+    private mutating func learn(_ request: Request, _ code: ErrorCode) {
+        switch (request, code) {
+        case (.create(let path, _, let kind), .ok), (.create(let path, _, let kind), .nodeExists):
+            guard !kind.isSequential else { return }
+            if Self.lastingPaths.contains(path) { lasting.insert(path) } else { present.insert(path) }
+        case (.create(let path, _, _), .noNode):
+            present.remove(NaiveTree.parent(of: path))
+        case (.delete(let path, _), .ok), (.delete(let path, _), .noNode), (.setData(let path, _, _), .noNode),
+            (.check(let path, _), .noNode), (.getData(let path, _), .noNode), (.exists(let path, _), .noNode),
+            (.getChildren(let path, _), .noNode):
+            present.remove(path)
+        case (.setData(let path, _, _), .ok), (.getData(let path, _), .ok), (.exists(let path, _), .ok),
+            (.getChildren(let path, _), .ok):
+            present.insert(path)
+        default:
+            break
+        }
     }
 
     private mutating func path() -> String {
@@ -52,9 +90,20 @@ package struct EnsembleWorkload {
         }
     }
 
-    /// One that may come and go.
+    /// One that may come and go: mostly one that is there, or is not, as far as anybody has said.
+    private mutating func passing(isPresent: Bool) -> String {
+        var path = passing()
+        for _ in 0..<3 where present.contains(path) != isPresent && !random.oneIn(5) { path = passing() }
+        return path
+    }
+
     private mutating func passing() -> String {
         random.oneIn(5) ? random.pick(Self.parents) : random.pick(Self.parents) + "/" + random.pick(Self.names)
+    }
+
+    /// One to write to.
+    private mutating func target() -> String {
+        random.oneIn(8) ? random.pick(Self.lastingPaths) : passing(isPresent: true)
     }
 
     /// Like no other, and none of its bytes zero.
@@ -87,14 +136,17 @@ package struct EnsembleWorkload {
         if random.below(100) < readShare { return read() }
         switch random.below(100) {
         case 0..<8:
-            // A counter that everybody counts on: a conditional write of what was read.
-            return .setData("/counter", data(), version: versions["/counter"] ?? 0)
+            // A counter that everybody counts on: a conditional write of what was read, and what was read is good for one.
+            guard let version = versions.removeValue(forKey: "/counter") else {
+                return .getData("/counter", watches: watches())
+            }
+            return .setData("/counter", data(), version: version)
         case 8..<40: return create()
         case 40..<52:
-            let path = passing()
+            let path = passing(isPresent: true)
             return .delete(path, version: version(of: path))
         case 52..<80:
-            let path = path()
+            let path = target()
             return .setData(path, data(), version: version(of: path))
         default: return multi()
         }
@@ -115,11 +167,18 @@ package struct EnsembleWorkload {
         switch random.below(10) {
         case 0..<2: return .create(sequencePath(), data: data(), .sequential)
         case 2: return .create(sequencePath(), data: data(), .ephemeralSequential)
-        case 3..<6: return .create(passing(), data: data(), .ephemeral)
-        case 6: return .create(passing(), data: data(), .container)
-        case 7: return .create(passing(), data: data(), .ttl(milliseconds: random.pick([900, 6000, 1 << 30])))
-        default: return .create(passing(), data: data(), .plain)
+        case 3..<6: return create(.ephemeral)
+        case 6: return create(.container)
+        case 7: return create(.ttl(milliseconds: random.pick([900, 6000, 1 << 30])))
+        default: return create(.plain)
         }
+    }
+
+    private mutating func create(_ kind: Request.Kind) -> Request {
+        let path = passing(isPresent: false)
+        // Below an ephemeral nothing grows.
+        let isBarren = kind.isEphemeral && Self.parents.contains(path) && !random.oneIn(8)
+        return .create(path, data: data(), isBarren ? random.pick([.plain, .container]) : kind)
     }
 
     private mutating func sequencePath() -> String {
@@ -128,12 +187,12 @@ package struct EnsembleWorkload {
 
     private mutating func multi() -> Request {
         var parts: [Request] = []
-        for _ in 0..<(1 + random.below(4)) {
+        for _ in 0..<(1 + random.below(3)) {
             switch random.below(8) {
             case 0..<3: parts.append(create())
-            case 3: parts.append(.delete(passing(), version: -1))
-            case 4: parts.append(.check(path(), version: -1))
-            default: parts.append(.setData(path(), data(), version: -1))
+            case 3: parts.append(.delete(passing(isPresent: true), version: -1))
+            case 4: parts.append(.check(target(), version: -1))
+            default: parts.append(.setData(target(), data(), version: -1))
             }
         }
         return .multi(parts)

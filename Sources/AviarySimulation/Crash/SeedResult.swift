@@ -22,6 +22,14 @@ extension CrashRun {
         return SeedResult(seed: seed, counts: run.counts, violation: violation, hash: run.trace)
     }
 
+    /// Whether a seed shows a planted mistake: it breaks a promise with it, and none without.
+    ///
+    /// - Returns: the promise that is broken.
+    package static func finds(_ planted: PlantedFault, in seed: UInt64) -> Violation? {
+        guard let violation = result(of: seed, planted: planted).violation else { return nil }
+        return result(of: seed).violation == nil ? violation : nil
+    }
+
     /// Runs the workload of a seed once for each disk call of its first life and each kind of loss, with the crash there.
     package static func resultOfEveryCall(of seed: UInt64, planted: PlantedFault? = nil) -> SeedResult {
         let whole = CrashRun(seed: seed, planted: planted, plan: .call(.max, .everythingUnsynced))

@@ -52,6 +52,8 @@ package struct Violation: Error, Sendable, CustomStringConvertible {
         case leaderLacksHistory = "a leader lacks what was committed"
         /// Something grows that must not.
         case unbounded = "something grows without bound"
+        /// A server says that it has lost what it promised, and nothing was taken from it.
+        case memoryLost = "a server has lost its memory for no reason"
         /// No violation: so many members have lost what they knew that nothing may go on.
         case needsHuman = "too many members have lost their memory"
         /// A healed quorum does nothing.

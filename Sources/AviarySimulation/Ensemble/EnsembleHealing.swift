@@ -93,6 +93,10 @@ extension EnsembleRun {
         throw Violation(.noProgress, "no \(what) within \(patience / 1_000_000) s: \(state.joined(separator: ", "))")
     }
 
+    private func text(_ sessions: [Int64: Int32]) -> String {
+        sessions.sorted { $0.key < $1.key }.map { "\(SessionID($0.key)) of \($0.value) ms" }.joined(separator: ", ")
+    }
+
     func compareTrees() throws(Violation) {
         // Who is no member may be behind.
         for machine in machines where configuration.member(machine.id) != nil {
@@ -100,15 +104,11 @@ extension EnsembleRun {
             var found = try process.picture()
             var expected = observer.committed.tree
             // Every server writes this one by itself.
-            for path in ["/zookeeper/config"] {
-                found.forget(path)
-                expected.forget(path)
-            }
+            found.forget("/zookeeper/config")
+            expected.forget("/zookeeper/config")
             if found.sessions != expected.sessions {
-                throw Violation(
-                    .wrongSessions,
-                    "\(machine.id): sessions \(found.sessions), expected \(expected.sessions)"
-                )
+                let (has, wants) = (text(found.sessions), text(expected.sessions))
+                throw Violation(.wrongSessions, "\(machine.id): sessions \(has), expected \(wants)")
             }
             if let difference = found.difference(from: expected) {
                 throw Violation(.replicasDiffer, "\(machine.id): \(difference)")

@@ -84,6 +84,7 @@ package final class EnsembleObserver {
 
     func observe(_ process: MemberProcess) {
         guard violation == nil else { return }
+        run.mix(process)
         let id = process.machine.id.rawValue
         var before = seen[id] ?? Seen()
         if before.incarnation != process.incarnation { before = Seen(incarnation: process.incarnation) }
@@ -111,7 +112,12 @@ package final class EnsembleObserver {
 
     private func countLeadership(_ before: Seen, _ now: Seen, _ process: MemberProcess) {
         if !before.isLeading, now.isLeading {
-            let hasRival = seen.contains { $0.key != process.machine.id.rawValue && $0.value.isLeading }
+            let hasRival = run.machines.contains { machine in
+                guard machine.id != process.machine.id, let rival = machine.process,
+                    let last = seen[machine.id.rawValue]
+                else { return false }
+                return last.incarnation == rival.incarnation && last.isLeading
+            }
             if hasRival { run.counts[.rivals] += 1 }
         }
         if before.isLeading, !now.isLeading {
@@ -138,8 +144,23 @@ package final class EnsembleObserver {
         let serves = now.isLeading ? "leads" : "follows in"
         run.narrate("\(process.machine.id) \(serves) epoch \(now.epoch) at \(now.applied)")
         checkApplied(process, now)
-        let served = committed.entries.prefix(committed.position(of: now.applied))
-        trace.load(served.map(EnsembleObserver.transaction), at: id)
+        trace.load(held(by: process, behind: .zero, upTo: now.applied), at: id)
+    }
+
+    /// What a member has in its own log, bytes and all. What came to it within a snapshot nobody can tell apart: that
+    /// counts as what was committed, and the digest of the tree vouches for it.
+    private func held(by process: MemberProcess, behind first: Zxid, upTo last: Zxid) -> [ZabTrace.Transaction] {
+        let mirror = process.machine.mirror
+        let snapshot = min(mirror.base, last)
+        var held: [ZabTrace.Transaction] = []
+        if snapshot > first {
+            held = committed.entries[committed.position(of: first)..<committed.position(of: snapshot)]
+                .map(EnsembleObserver.transaction)
+        }
+        let start = mirror.index(after: max(first, snapshot))
+        let end = max(start, mirror.index(after: last))
+        return held
+            + mirror.entries[start..<end].map { ZabTrace.Transaction($0.zxid, fingerprint: $0.fingerprint) }
     }
 
     private static func transaction(_ entry: CommittedHistory.Entry) -> ZabTrace.Transaction {
@@ -148,10 +169,8 @@ package final class EnsembleObserver {
 
     private func applied(_ process: MemberProcess, _ now: Seen, after before: Zxid, isLeading: Bool) {
         if isLeading { attempt { () throws(Violation) in try commit(upTo: now.applied, process) } }
-        let first = committed.position(of: before)
-        let last = committed.position(of: now.applied)
-        for entry in committed.entries[first..<max(first, last)] {
-            trace.deliver(EnsembleObserver.transaction(entry), at: Int(process.machine.id.rawValue))
+        for transaction in held(by: process, behind: before, upTo: now.applied) {
+            trace.deliver(transaction, at: Int(process.machine.id.rawValue))
         }
         checkApplied(process, now)
     }
@@ -241,9 +260,17 @@ package final class EnsembleObserver {
 
     // MARK: - The end
 
+    /// Who serves learners lets no more wait for one than some pieces of a history: what it takes slowly is kept once for
+    /// all, or read from disk.
+    private func checkBacklog() throws(Violation) {
+        guard run.network.largestBacklog > 64 << 10 else { return }
+        throw Violation(.unbounded, "\(run.network.largestBacklog) bytes waited for a server")
+    }
+
     /// Everything that is left to check when a run is over.
     func check(_ history: History) throws(Violation) {
         if let violation { throw violation }
+        try checkBacklog()
         try WriteCheck.check(history, committed)
         try ReadCheck.check(history, committed)
         try RealTimeOrderCheck.check(history, committed)

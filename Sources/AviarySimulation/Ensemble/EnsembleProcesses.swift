@@ -15,6 +15,7 @@ extension EnsembleRun {
         if !machine.hasStarted, settings.needsInitialize { machine.disk.setContents("data/initialize", []) }
         resetFiles(machine)
         machine.hasStarted = true
+        if !machine.isFull { machine.wasFull = false }
         do throws(StorageError) {
             let process = try MemberProcess(machine, self, seed: random.next())
             machine.process = process
@@ -31,7 +32,10 @@ extension EnsembleRun {
         let machine = process.machine
         let last = process.recovery.lastZxid
         narrate("\(machine.id) starts at \(last)")
-        // One that says that it lost something is believed: it has to be synchronized before it counts again.
+        if !process.remembersAll, !process.lacksEnd, !machine.isDamaged {
+            observer.fail(Violation(.memoryLost, "\(machine.id) has started at \(last)"))
+        }
+        // One that says that it lost something has to be synchronized before it counts again.
         // What a leader asked it to cut off, and what may or may not be cut off, was not promised any more.
         let promised = min(machine.mirror.durableLast, machine.cutting ?? Zxid(.max))
         machine.cutting = nil
@@ -78,21 +82,25 @@ extension EnsembleRun {
 
     /// A process is gone.
     func end(_ machine: Machine) {
+        counts[.callsFailed] += machine.disk.faultCount
         machine.process = nil
         machine.isStopped = false
         machine.delayed = []
         machine.incarnation += 1
         network.endProcess(machine.host)
+        recorder.history.refusesWrites(false, machine.id.rawValue, at: time.microseconds)
         machine.disk.restart(.processOnly)
     }
 
     func cutPower(_ machine: Machine, _ loss: SimulatedDisk.Loss) {
+        counts[.callsFailed] += machine.disk.faultCount
         machine.process = nil
         machine.isStopped = false
         machine.isOn = false
         machine.delayed = []
         machine.incarnation += 1
         network.cutPower(machine.host)
+        recorder.history.refusesWrites(false, machine.id.rawValue, at: time.microseconds)
         machine.disk.restart(loss)
         counts[.powerCuts] += 1
     }

@@ -36,4 +36,23 @@ extension EnsembleRun {
         }
         return result
     }
+
+    /// Whether a seed shows a planted mistake: it breaks a promise with it, and none without, in the same ensemble.
+    ///
+    /// - Returns: the promise that is broken.
+    package static func finds(_ planted: EnsemblePlantedFault, in seed: UInt64) -> Violation? {
+        guard let violation = result(of: seed, planted: planted).violation else { return nil }
+        let settings = EnsembleSettings(of: seed, planted)
+        return result(of: seed, settings: settings).violation == nil ? violation : nil
+    }
+}
+
+extension EnsembleSettings {
+    /// What a seed makes of an ensemble.
+    package init(of seed: UInt64, _ planted: EnsemblePlantedFault? = nil) {
+        var random = SeededGenerator(seed: seed)
+        var drawing = random.fork()
+        self.init(from: &drawing)
+        planted?.focus(&self)
+    }
 }

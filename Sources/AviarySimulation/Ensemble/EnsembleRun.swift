@@ -24,6 +24,24 @@ package enum SimulationEvent: Sendable {
     case fault
     /// A fault comes to its end.
     case relief(Relief)
+
+    /// For the fingerprint of a run.
+    var number: Int {
+        switch self {
+        case .network: 1
+        case .timer: 2
+        case .storage: 3
+        case .history: 4
+        case .snapshot: 5
+        case .forged: 6
+        case .configuration: 7
+        case .reconfiguration: 8
+        case .client: 9
+        case .start: 10
+        case .fault: 11
+        case .relief: 12
+        }
+    }
 }
 
 /// One seed: a whole ensemble with its clients, first under faults, then healed.
@@ -58,10 +76,9 @@ package final class EnsembleRun {
         throws(Violation)
     {
         var random = SeededGenerator(seed: seed)
-        var drawing = random.fork()
-        var settings = given ?? EnsembleSettings(from: &drawing)
-        if given == nil { planted?.focus(&settings) }
-        self.settings = settings
+        // What the settings are drawn from.
+        _ = random.fork()
+        settings = given ?? EnsembleSettings(of: seed, planted)
         self.planted = planted
         let time = time
         network = SimulatedNetwork(seed: random.next(), clock: { time.microseconds }) { event, at in
@@ -298,6 +315,7 @@ package final class EnsembleRun {
 
     private func handle(_ event: SimulationEvent) throws(Violation) {
         trace.mix(time.microseconds)
+        trace.mix(event.number)
         switch event {
         case .network(let event):
             network.handle(event)
@@ -366,6 +384,12 @@ package final class EnsembleRun {
             trace.mix(key.rawValue)
             trace.mix(bytes)
         }
+    }
+
+    /// What a server has come to is a part of the fingerprint.
+    func mix(_ process: MemberProcess) {
+        trace.mix(process.core.lastProcessedZxid.rawValue)
+        trace.mix(process.core.digest)
     }
 
     /// Clients have been told to do something else.

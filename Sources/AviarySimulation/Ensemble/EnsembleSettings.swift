@@ -90,6 +90,7 @@ package struct EnsembleSettings: Sendable {
         faultPhase = random.pick([3, 5, 9]) * 1_000_000
         faults = FaultMix(from: &random, voters: voters.count)
         if count > 1, random.oneIn(4) { drawReconfigurations(&random) }
+        if !observers.isEmpty || hasReconfigurations { hasObserverMasters = random.oneIn(2) }
     }
 
     private mutating func drawReconfigurations(_ random: inout SeededGenerator) {
@@ -107,6 +108,7 @@ package struct EnsembleSettings: Sendable {
     package var description: String {
         var text = "\(voters.count) voters"
         if !observers.isEmpty { text += ", observers \(observers)" }
+        if hasObserverMasters { text += ", followers serve observers" }
         if hasReconfigurations { text += ", members change, outsiders \(outsiders)" }
         text += ", tick \(tickMilliseconds), limits \(initLimit)/\(syncLimit), keeps \(recentCount)/\(recentBytes)"
         text += ", snapCount \(snapCount), network \(latency.base)+\(latency.jitter), disk \(disk.base)+\(disk.jitter)"

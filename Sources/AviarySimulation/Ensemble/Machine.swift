@@ -29,7 +29,8 @@ package final class Machine {
     package var isStartPlanned = false
     /// It is not started again: a quorum has to do without it.
     package var staysDown = false
-    /// Its disk has been full.
+    package var isFull = false
+    /// Its disk has been full, in the life of its process or since the one before.
     package var wasFull = false
     /// The last snapshot that a leader began to send: the next start may find it installed.
     package var incomingSnapshot: Zxid?

@@ -17,6 +17,9 @@ package final class MemberProcess {
     let recovery: RecoveryReport
     /// Whether it began with all that it ever promised.
     let remembersAll: Bool
+    /// Whether nothing but the end of its history was missing: a leader's snapshot took its place.
+    let lacksEnd: Bool
+    var room = LogRoom.plenty
     let directories: DataDirectories
     private let lock: DirectoryLock<SimulatedDisk>
     var output = Output()
@@ -42,6 +45,8 @@ package final class MemberProcess {
     var history: HistorySource<SimulatedDisk, NoGzip>
     var snapshots: OwnSnapshots
 
+    /// What ends the process with this turn.
+    var failure: StorageError?
     /// When `advance` is planned to be called.
     var plannedTimer: Int64 = .max
     /// When this process heard of a session last, as far as anything told it.
@@ -51,6 +56,9 @@ package final class MemberProcess {
         var at: Int64
         var by: String
     }
+    /// As they were ordered last.
+    var acceptedEpoch: Epoch
+    var currentEpoch: Epoch
     var plantedTurns = 0
     var forgedPackets: [(LinkID, [UInt8])] = []
     /// Bytes on their way to the disk.
@@ -106,6 +114,7 @@ package final class MemberProcess {
         snapshots = OwnSnapshots(machine.disk, directories, run.settings)
         if state.report.database == .created {
             try snapshots.writeFirst(of: &core)
+            try directories.noteDatabase(on: machine.disk, forcesSync: true)
         }
         core.restored(upTo: state.report.lastZxid)
         let (stored, former) = (core.storedConfiguration, core.formerConfiguration)
@@ -126,6 +135,9 @@ package final class MemberProcess {
             limits: options.limits
         )
         self.remembersAll = state.remembersAll
+        lacksEnd = state.promised != nil
+        acceptedEpoch = state.accepted
+        currentEpoch = state.current
         var remembersAll = state.remembersAll
         if !remembersAll { run.counts[.memoryLost] += 1 }
         if run.planted == .memoryLossIgnored { remembersAll = true }
@@ -145,7 +157,7 @@ package final class MemberProcess {
             acquaintances: machine.files.current.voters,
             durable: DurableState(
                 lastZxid: state.report.lastZxid,
-                acceptedEpoch: state.accepted,
+                acceptedEpoch: MemberProcess.plantedAccepted(state, run.planted),
                 currentEpoch: state.current,
                 remembersAll: remembersAll,
                 promised: state.promised

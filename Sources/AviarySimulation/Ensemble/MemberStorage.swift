@@ -144,7 +144,8 @@ extension MemberProcess {
             lastBytes: EnsembleRun.lastLogBytes,
             sessions: core.sessionCount
         )
-        if room != .plenty { run.counts[.fullDisks] += 1 }
+        if room != .plenty, self.room == .plenty { run.counts[.refusals] += 1 }
+        self.room = room
         run.recorder.history.refusesWrites(room != .plenty, machine.id.rawValue, at: now.monotonicMicroseconds)
         member.setLogRoom(room, &core, at: now, into: &output)
     }

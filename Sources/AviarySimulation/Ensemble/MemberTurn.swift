@@ -13,7 +13,8 @@ extension MemberProcess {
             member.settle(&core, at: now, into: &output)
             carryOutOutput(at: now)
             carryOutOrders(at: now)
-        } while !output.isEmpty || !member.orders.isEmpty
+        } while failure == nil && (!output.isEmpty || !member.orders.isEmpty)
+        if let failure { return run.processFailed(machine, failure) }
         holdReadingBack()
         run.observer.observe(self)
         planTimer()
@@ -91,7 +92,7 @@ extension MemberProcess {
             guard links[link] != nil else { return }
             watchSent(bytes, link, at: now)
             guard let open = links[link] else { return }
-            run.network.send(bytes, on: open.key, from: open.end)
+            run.network.send(plantedSent(bytes, open), on: open.key, from: open.end)
         case .close(let link):
             guard let open = links[link] else { return }
             forget(link)
@@ -121,7 +122,7 @@ extension MemberProcess {
         run.plan(.timer(server: machine.host.rawValue, incarnation: incarnation), at: next)
     }
 
-    /// The tree holds what the disk does not.
+    /// The tree holds what the disk does not. Without it this process cannot go on.
     func reload(at now: Now) {
         run.counts[.reloads] += 1
         if run.planted == .memoryKept {
@@ -139,7 +140,7 @@ extension MemberProcess {
         do throws(StorageError) {
             last = try recovery.reload(into: &restored).lastZxid
         } catch {
-            run.processFailed(machine, error)
+            failure = error
         }
         core = restored.finish()
         guard let last else { return }

@@ -34,6 +34,7 @@ extension MemberProcess {
         var forged: [(QuorumPacketType, Zxid)] = []
         parse(bytes) { packet in
             links[link]?.sent.send(packet, &run.counts)
+            if packet.kind == .upToDate, case .following = member.role { run.counts[.observersServed] += 1 }
             if packet.kind == .revalidate, packet.data?.last == 0 { run.counts[.revalidationsRefused] += 1 }
             switch (packet.kind, run.planted) {
             case (.proposal, .commitWithoutQuorum): forged.append((.ack, packet.zxid))

@@ -36,15 +36,17 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
     case ephemeralsSurvive
     /// A record is left out when a log is read for a learner.
     case historyHole
+    /// Members forget the epoch that they accepted last, as long as they have no transaction of it.
+    case epochReused
 
     /// Within how many seeds, from 1 on, it is found: at least twice what it took when this was written.
     package var seeds: UInt64 {
         switch self {
         case .ackBeforeSync, .epochStoredEarly, .newLeaderAckedEarly, .watchesForgotten, .commitWithoutQuorum,
-            .quorumAssumed, .sequenceLost:
+            .quorumAssumed, .sequenceLost, .epochReused:
             20
         case .truncationDropped, .followerExpires, .proposalDamaged, .ephemeralsSurvive, .historyHole: 60
-        // A member that lost its disk, and the one vote that it must not have.
+        // The one vote that a member without its disk must not have.
         case .memoryLossIgnored: 150
         case .proposalsSwapped: 300
         // A snapshot that is interrupted, and a leader that has all of it already.
@@ -61,9 +63,18 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
         case .syncUnconfirmed:
             // A leader that stands still while others elect another, and goes on before it knows.
             settings.faults = FaultMix(kinds: [.pause, .isolation, .isolation], interval: 400_000, leaderOneIn: 1)
+            settings.client.pause = 40_000
+        case .memoryLossIgnored:
+            // A disk that is lost while another server is away.
+            let kinds: [EnsembleFault] = [.lostDisk, .lostDisk, .kill, .isolation]
+            settings.faults = FaultMix(kinds: kinds, interval: 200_000, leaderOneIn: 1)
+            settings.client.pause = 40_000
+        case .epochReused:
+            // Leaders that go as soon as they are there, and little to write.
+            settings.faults = FaultMix(kinds: [.kill, .powerCut, .blackout], interval: 300_000, leaderOneIn: 1)
+            settings.client.pause = 1_500_000
         default:
             return
         }
-        settings.client.pause = 40_000
     }
 }

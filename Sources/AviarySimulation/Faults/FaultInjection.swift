@@ -138,8 +138,8 @@ extension EnsembleRun {
         let duration = duration()
         let isOutwards = random.oneIn(2)
         for other in machines where other !== machine && !random.oneIn(3) {
-            isOutwards
-                ? cut(machine.host, other.host, for: duration) : cut(other.host, machine.host, for: duration)
+            let (from, to) = isOutwards ? (machine.host, other.host) : (other.host, machine.host)
+            cut(from, to, for: duration)
         }
     }
 
@@ -151,7 +151,10 @@ extension EnsembleRun {
     }
 
     private func flap(_ from: Int, _ to: Int, times: Int) {
-        guard times > 0, isFaulty else { return mend(from, to) }
+        guard times > 0, isFaulty else {
+            mend(from, to)
+            return mend(to, from)
+        }
         let isCut = network.isCut(from: Host(from), to: Host(to))
         network.setCut(from: Host(from), to: Host(to), !isCut)
         network.setCut(from: Host(to), to: Host(from), !isCut)
@@ -173,6 +176,7 @@ extension EnsembleRun {
     }
 
     private func slowDown(_ machine: Machine) {
+        counts[.slowNetworks] += 1
         let base = random.pick([20_000, 100_000, 400_000] as [Int64])
         let latency = SimulatedNetwork.Latency(base: base, jitter: base, lossOneIn: 50)
         for other in machines where other !== machine {
@@ -188,13 +192,14 @@ extension EnsembleRun {
         counts[.slowReaders] += 1
         let link = random.pick(links)
         let end: LinkEnd = random.oneIn(2) ? .opener : .acceptor
-        network.setReading(link, end, false)
+        network.setAsleep(link, end, true)
         plan(.relief(.read(link, end)), after: duration())
     }
 
     // MARK: - Disks
 
     private func slowDisk(_ machine: Machine) {
+        counts[.slowDisks] += 1
         machine.slowness = random.pick([10, 100, 1000])
         plan(.relief(.quicken(server: machine.host.rawValue)), after: duration())
     }
@@ -211,7 +216,9 @@ extension EnsembleRun {
 
     private func fillDisk(_ machine: Machine) {
         machine.disk.setCapacity(machine.disk.usedBytes + Int64(random.pick([0, 0, 4, 16, 40]) << 10))
+        machine.isFull = true
         machine.wasFull = true
+        counts[.fullDisks] += 1
         plan(.relief(.empty(server: machine.host.rawValue)), after: duration())
     }
 
@@ -268,10 +275,15 @@ extension EnsembleRun {
         case .mend(let from, let to): mend(from, to)
         case .flap(let from, let to, let times): flap(from, to, times: times)
         case .calm(let server): calm(Host(server))
-        case .read(let link, let end): network.setReading(link, end, true)
+        case .read(let link, let end): network.setAsleep(link, end, false)
         case .quicken(let server): machine(at: Host(server))?.slowness = 1
-        case .empty(let server): machine(at: Host(server))?.disk.setCapacity(nil)
+        case .empty(let server): if let machine = machine(at: Host(server)) { empty(machine) }
         }
+    }
+
+    private func empty(_ machine: Machine) {
+        machine.isFull = false
+        machine.disk.setCapacity(nil)
     }
 
     private func calm(_ host: Host) {
@@ -283,11 +295,11 @@ extension EnsembleRun {
 
     func relieveAll() {
         network.mendAll()
-        network.readAll()
+        network.wakeAll()
         for machine in machines {
             goOn(machine)
             machine.slowness = 1
-            machine.disk.setCapacity(nil)
+            empty(machine)
             machine.disk.cutPower(after: nil)
             machine.disk.forgetPlannedFault()
         }

@@ -16,13 +16,13 @@ package enum EnsembleFault: String, Sendable, CaseIterable {
     case split
     /// Some ways between servers are cut, in one direction each.
     case oneWay
-    /// One way is cut and mended again and again.
+    /// Two servers are cut off from each other and joined again, over and over.
     case flapping
     /// Connections break.
     case reset
     /// One server's ways are slow.
     case slowNetwork
-    /// One end of a quorum connection does not read for a while.
+    /// One end of a quorum connection takes nothing for a while, whatever its process wants.
     case slowReader
     /// A disk takes long.
     case slowDisk

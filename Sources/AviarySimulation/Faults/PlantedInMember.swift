@@ -20,6 +20,20 @@ extension MemberProcess {
         }
     }
 
+    /// The epoch that a member is told it has accepted.
+    static func plantedAccepted(_ state: MemberState, _ planted: EnsemblePlantedFault?) -> Epoch {
+        guard planted == .epochReused else { return state.accepted }
+        return max(Epoch(state.accepted.rawValue - 1), state.report.lastZxid.epoch, .zero)
+    }
+
+    /// What leaves on a connection to a leader.
+    func plantedSent(_ bytes: [UInt8], _ open: QuorumLink) -> [UInt8] {
+        guard run.planted == .epochReused, open.end == .opener, machine.mirror.last.epoch < acceptedEpoch else {
+            return bytes
+        }
+        return PlantedPackets.understate(bytes, currentEpoch: currentEpoch)
+    }
+
     func planted(inPackets bytes: [UInt8], _ peer: ServerID?) -> [UInt8] {
         guard run.planted == .proposalsSwapped || run.planted == .proposalDamaged else { return bytes }
         guard member.isServing, run.random.oneIn(4) else { return bytes }
@@ -38,6 +52,11 @@ extension MemberProcess {
     }
 
     func plantOrder(_ order: StorageOrder) {
+        switch order {
+        case .storeAccepted(let epoch): acceptedEpoch = epoch
+        case .storeCurrent(let epoch): currentEpoch = epoch
+        default: break
+        }
         switch (order, run.planted) {
         case (.storeCurrent, .epochStoredEarly):
             // In front of everything that has not begun.

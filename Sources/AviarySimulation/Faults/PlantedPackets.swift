@@ -18,6 +18,47 @@ enum PlantedPackets {
         return swaps ? swap(bytes, proposals) : damage(bytes, proposals)
     }
 
+    /// Says less of what a learner has accepted: one epoch less when it introduces itself, and that it had not accepted
+    /// before what it is asked to accept.
+    ///
+    /// - Parameter currentEpoch: what ACKEPOCH says then.
+    static func understate(_ bytes: [UInt8], currentEpoch: Epoch) -> [UInt8] {
+        var understated: [UInt8] = []
+        bytes.withUnsafeBytes { whole in
+            var offset = 0
+            while offset < whole.count {
+                let rest = UnsafeRawBufferPointer(rebasing: whole[offset...])
+                guard let (packet, size) = try? QuorumPacket.parse(rest) else {
+                    understated += rest
+                    return
+                }
+                var writer = JuteWriter()
+                switch packet.kind {
+                case .followerInfo, .observerInfo:
+                    let epoch = Epoch(max(packet.zxid.epoch.rawValue - 1, 0))
+                    QuorumPacket.write(
+                        packet.kind ?? .followerInfo,
+                        zxid: epoch.newLeaderZxid,
+                        data: packet.data,
+                        to: &writer
+                    )
+                    understated += writer.copy()
+                case .ackEpoch:
+                    var data = JuteWriter()
+                    EpochAcknowledgement(currentEpoch: currentEpoch).write(to: &data)
+                    data.withBytes { data in
+                        QuorumPacket.write(.ackEpoch, zxid: packet.zxid, data: data, to: &writer)
+                    }
+                    understated += writer.copy()
+                default:
+                    understated += rest.prefix(size)
+                }
+                offset += size
+            }
+        }
+        return understated
+    }
+
     /// The session, xid, time and body of a transaction, without its zxid, which is where the other one's was.
     private static func swap(_ bytes: [UInt8], _ proposals: [Range<Int>]) -> [UInt8] {
         for (first, second) in zip(proposals, proposals.dropFirst()) where first.count == second.count {

@@ -10,17 +10,19 @@ package struct CommittedHistory {
         package var fingerprint: UInt64
         /// What whoever watches is told of, in order.
         package var events: [History.Event]
+        /// Nothing says in which order: the end of a session that does not list its ephemerals
+        /// (docs/protocol/client-protocol.md section 10.3).
+        package var hasLooseEvents = false
         /// The tree's digest behind it.
         package var digest: UInt64
-        /// When it was seen to be committed, microseconds.
-        package var time: Int64
-
         package var zxid: Zxid { txn.header.zxid }
     }
 
     package struct Lifetime: Sendable {
         package var created: Zxid
         package var closed: Zxid?
+        /// When that was committed, microseconds.
+        package var closedAt: Int64?
         package var timeoutMilliseconds: Int32
     }
 
@@ -75,6 +77,8 @@ package struct CommittedHistory {
     package func entries(of session: SessionID) -> [Entry] { (bySession[session] ?? []).map { entries[$0] } }
 
     /// Adds the next transaction.
+    ///
+    /// - Parameter time: when it was seen to be committed, microseconds.
     package mutating func append(_ txn: Txn, fingerprint: UInt64, at time: Int64) throws(Violation) {
         let header = txn.header
         let follows = header.zxid == last.next && header.zxid.rawValue >> 32 == last.rawValue >> 32
@@ -96,12 +100,18 @@ package struct CommittedHistory {
         case .createSession(let timeout):
             sessions[header.session] = Lifetime(created: header.zxid, timeoutMilliseconds: timeout)
         case .closeSession:
-            sessions[header.session]?.closed = header.zxid
+            // What is over already cannot end once more.
+            if sessions[header.session]?.closed == nil {
+                sessions[header.session]?.closed = header.zxid
+                sessions[header.session]?.closedAt = time
+            }
         case .error, .create, .delete, .setData, .setACL, .check, .multi:
             break
         }
         bySession[header.session, default: []].append(entries.count)
-        entries.append(Entry(txn: txn, fingerprint: fingerprint, events: events, digest: digest, time: time))
+        var entry = Entry(txn: txn, fingerprint: fingerprint, events: events, digest: digest)
+        if case .closeSession(nil) = txn.body { entry.hasLooseEvents = true }
+        entries.append(entry)
     }
 
     private mutating func keepVersion(of path: String, at zxid: Zxid) {
@@ -141,6 +151,11 @@ package struct CommittedHistory {
         return lifetime.closed.map { $0 > zxid } ?? true
     }
 
+    /// Whether the end of a session was committed by some time.
+    package func isOver(_ session: SessionID, by time: Int64) -> Bool {
+        sessions[session]?.closedAt.map { $0 <= time } ?? false
+    }
+
     /// The whole tree at a zxid.
     package func tree(at zxid: Zxid) throws(Violation) -> NaiveTree {
         var tree = NaiveTree()
@@ -167,6 +182,11 @@ package struct CommittedHistory {
 
     private static func hasFailed(_ parts: [TxnBody]) -> Bool {
         parts.contains { if case .error = $0 { true } else { false } }
+    }
+
+    /// A multi of which a part has failed, and nothing was done therefore.
+    static func hasFailed(_ body: TxnBody) -> Bool {
+        if case .multi(let parts) = body { hasFailed(parts) } else { false }
     }
 
     /// Paths whose nodes may differ behind it.

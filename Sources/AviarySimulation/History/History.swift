@@ -83,12 +83,12 @@ package struct History: Sendable {
         }
     }
 
-    /// Whether an operation may have been refused without a transaction: the reply that said so is lost.
+    /// Whether a disk was full while an operation was under way, so that it may have been refused without a transaction.
     package func mayBeRefused(_ operation: Operation) -> Bool {
         let invoked = times[operation.invoked]
-        let lost = operation.lost.map { times[$0] } ?? .max
-        return refusals.contains { $0.lowerBound <= lost && $0.upperBound >= invoked }
-            || refusing.values.contains { $0 <= lost }
+        let end = (operation.reply?.position ?? operation.lost).map { times[$0] } ?? .max
+        return refusals.contains { $0.lowerBound <= end && $0.upperBound >= invoked }
+            || refusing.values.contains { $0 <= end }
     }
 
     /// - Returns: the operation's index.

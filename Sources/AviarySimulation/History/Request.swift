@@ -74,6 +74,9 @@ package indirect enum Request: Hashable, Sendable {
         }
     }
 
+    /// A write of more than the session of who asks.
+    package var changesTree: Bool { isWrite && self != .closeSession }
+
     /// A read of the tree.
     package var isRead: Bool {
         switch self {
@@ -167,6 +170,12 @@ package enum Answer: Hashable, Sendable {
     case data([UInt8]?, Stat)
     case children([String], Stat)
     case multi([Part])
+
+    /// Nothing of it has failed: the header of a multi's reply says nothing of its parts.
+    package var isDone: Bool {
+        guard case .multi(let parts) = self else { return true }
+        return !parts.contains { if case .failed = $0 { true } else { false } }
+    }
 
     /// Reads what follows the header of a reply without an error.
     package init(to request: Request, from reader: inout JuteReader) throws(JuteError) {

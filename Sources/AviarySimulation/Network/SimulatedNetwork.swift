@@ -91,8 +91,10 @@ package final class SimulatedNetwork {
         var streams = Ends(opener: Stream(), acceptor: Stream())
         /// Bytes that one direction may hold.
         let window: Int
-        /// An end that does not read, for as long as this holds.
-        var isReadingStopped = Ends(opener: false, acceptor: false)
+        /// By end: its process wants nothing more for now.
+        var isHeldBack = Ends(opener: false, acceptor: false)
+        /// By end: nothing is taken for now, whatever its process wants.
+        var isAsleep = Ends(opener: false, acceptor: false)
 
         init(_ key: LinkKey, from opener: Host, to acceptor: Host, _ service: Service, window: Int) {
             self.key = key
@@ -174,13 +176,6 @@ package final class SimulatedNetwork {
             forgetIfDone(link)
         }
         news.removeAll { $0.0 == host }
-    }
-
-    /// A machine without a process is switched on: it answers that there is nobody.
-    package func switchOn(_ host: Host) {
-        guard machines[host]?.isOn == false else { return }
-        machines[host]?.isOn = true
-        answerAfterPowerLoss(host)
     }
 
     /// A process takes nothing until it goes on.
@@ -289,15 +284,21 @@ package final class SimulatedNetwork {
         for end in [LinkEnd.opener, .acceptor] { reset(link, at: end) }
     }
 
-    /// An end does not read for a while.
+    /// A process wants to read from a connection, or nothing more for now.
     package func setReading(_ key: LinkKey, _ end: LinkEnd, _ isReading: Bool) {
-        link(key)?.isReadingStopped[end] = !isReading
+        link(key)?.isHeldBack[end] = !isReading
         if isReading { wake { $0.key == key } }
     }
 
-    /// Every end reads again.
-    package func readAll() {
-        for link in links { link.isReadingStopped = Ends(opener: false, acceptor: false) }
+    /// An end takes nothing for a while, whatever its process wants.
+    package func setAsleep(_ key: LinkKey, _ end: LinkEnd, _ isAsleep: Bool) {
+        link(key)?.isAsleep[end] = isAsleep
+        if !isAsleep { wake { $0.key == key } }
+    }
+
+    /// No end is asleep any more.
+    package func wakeAll() {
+        for link in links { link.isAsleep = Ends(opener: false, acceptor: false) }
         wake { _ in true }
     }
 
@@ -315,7 +316,7 @@ package final class SimulatedNetwork {
                 let state = link.isForgotten[end] ? "forgotten" : link.isOpen[end] ? "open" : "closed"
                 return "\(link.host(end)) \(state) packets=\(stream.packets.count) backlog=\(stream.backlog.count)"
                     + " untaken=\(stream.untaken)\(stream.isScheduled ? " scheduled" : "")"
-                    + (link.isReadingStopped[end] ? " not reading" : "")
+                    + (link.isHeldBack[end] ? " held back" : "") + (link.isAsleep[end] ? " asleep" : "")
             }
             return "link \(link.key.rawValue), handshake \(link.handshake)\(link.isHandshakeHeld ? " held" : ""): "
                 + ends.joined(separator: "; ")
@@ -390,7 +391,8 @@ package final class SimulatedNetwork {
         let host = link.host(end)
         guard let packet = link.streams[sender].packets.first?.packet else { return }
         let isHeld =
-            isCut(link, to: end) || machines[host]?.isOn != true || isStopped(host) || link.isReadingStopped[end]
+            isCut(link, to: end) || machines[host]?.isOn != true || isStopped(host)
+            || link.isHeldBack[end] || link.isAsleep[end]
             // The last step of the handshake may have been held longer.
             || end == .acceptor && link.handshake < 3 && !link.isForgotten[end]
         if isHeld { return }

@@ -14,6 +14,16 @@ struct SessionAndSequenceCheckTests {
         story.expect(.wrongSessions, SessionLifeCheck.check)
     }
 
+    @Test("A session takes no node of another one with it, nor one that is nobody's")
+    func takesOthers() throws {
+        for (path, check) in [("/e", nil), ("/a", Violation.Check.wrongSessions), ("/gone", nil)] {
+            var story = try Story.withNode()
+            try story.commit(z + 3, Story.create("/e", isEphemeral: true), cxid: 2)
+            try story.commit(z + 4, .closeSession(paths: [Array(path.utf8)]), cxid: 0)
+            story.expect(check, SessionLifeCheck.check)
+        }
+    }
+
     @Test("A session that is refused although it goes on, and one that nobody opened")
     func refused() throws {
         var story = try Story.withNode()

@@ -55,6 +55,28 @@ struct WatchCheckTests {
         unasked.expect(.wrongEvent, WatchCheck.check)
     }
 
+    @Test("Ephemerals go in the order of the list that their session ends with; without a list in any order, but all")
+    func endOfSession() throws {
+        for (paths, order, check) in [
+            (["/e", "/f"], ["/e", "/f"], nil), (["/e", "/f"], ["/f", "/e"], Violation.Check.wrongEvent),
+            (nil, ["/e", "/f"], nil), (nil, ["/f", "/e"], nil), (nil, ["/f"], .missedEvent), (nil, ["/g"], .wrongEvent),
+        ] {
+            var story = try Story.withNode()
+            let other = SessionID(0x22)
+            try story.commit(z + 3, Story.create("/e", isEphemeral: true, parent: 2), session: other, cxid: 1)
+            try story.commit(z + 4, Story.create("/f", isEphemeral: true, parent: 3), session: other, cxid: 2)
+            for (xid, path) in [(2, "/e"), (3, "/f")] as [(Int32, String)] {
+                let get = story.ask(.exists(path, watches: true), xid: xid)
+                story.reply(get, z + 4, .stat(story.stat(path, at: z + 4)))
+            }
+            let listed = paths.map { $0.map { Array($0.utf8) } }
+            try story.commit(z + 5, .closeSession(paths: listed), session: other, cxid: 0)
+            for path in order { story.event(.nodeDeleted, path, z + 5) }
+            look(&story, at: z + 5)
+            story.expect(check, WatchCheck.check)
+        }
+    }
+
     @Test("A recursive watch hears of everything below, a persistent one of every change")
     func lasting() throws {
         var story = try Story.withNode()

@@ -38,6 +38,69 @@ struct WriteCheckTests {
         story.expect(.inventedWrite, WriteCheck.check)
     }
 
+    @Test("By themselves leaders end sessions and delete containers that were used and are empty, and nothing else")
+    func leadersOwn() throws {
+        let container = TxnBody.create(
+            TxnBody.CreateTxn(
+                kind: .container,
+                path: Array("/c".utf8),
+                data: [],
+                acl: ACL.open,
+                isEphemeral: false,
+                parentCVersion: 2
+            )
+        )
+        let sweep = TxnBody.delete(path: Array("/c".utf8), byContainerCheck: true)
+        let child = Array("/c/x".utf8)
+        for (bodies, check) in [
+            ([Story.create("/c/x"), .delete(path: child, byContainerCheck: false), sweep], nil),
+            ([Story.create("/c/x"), sweep], Violation.Check.inventedWrite), ([sweep], .inventedWrite),
+        ] {
+            var story = try Story.withNode()
+            _ = story.ask(.create("/c", data: [], .container), xid: 2)
+            try story.commit(z + 3, container, cxid: 2)
+            _ = story.ask(.create("/c/x", data: [1], .plain), xid: 3)
+            _ = story.ask(.delete("/c/x", version: -1), xid: 4)
+            for (index, body) in bodies.enumerated() {
+                let isSweep = index == bodies.count - 1
+                try story.commit(z + 4 + Int64(index), body, cxid: isSweep ? 0 : Int32(3 + index))
+            }
+            story.expect(check, WriteCheck.check)
+        }
+        var plain = try Story.withNode()
+        try plain.commit(z + 3, .delete(path: Array("/a".utf8), byContainerCheck: true), cxid: 0)
+        plain.expect(.inventedWrite, WriteCheck.check)
+        var ends = try Story.withNode()
+        try ends.commit(z + 3, .closeSession(paths: []), cxid: 0)
+        ends.expect(nil, WriteCheck.check)
+        try ends.commit(z + 4, .closeSession(paths: []), cxid: 0)
+        ends.expect(.inventedWrite, WriteCheck.check)
+        var writes = try Story.withNode()
+        try writes.commit(z + 3, Story.set("/a", [2], version: 1), cxid: 0)
+        writes.expect(.inventedWrite, WriteCheck.check)
+    }
+
+    @Test("A refusal because of a full disk, or of a session that is over, is one only where that is so")
+    func refusals() throws {
+        for isFull in [true, false] {
+            var story = try Story.withNode()
+            if isFull { story.history.refusesWrites(true, 1, at: 1) }
+            let set = story.ask(.setData("/a", [2], version: -1), xid: 2)
+            story.reply(set, z + 2, error: .systemError)
+            story.expect(isFull ? nil : .falseError, WriteCheck.check)
+        }
+        for isOver in [true, false] {
+            var story = try Story.withNode()
+            let set = story.ask(.setData("/a", [2], version: -1), xid: 2)
+            let get = story.ask(.getData("/a", watches: false), xid: 3)
+            if isOver { try story.commit(z + 3, .closeSession(paths: []), cxid: 0) }
+            story.reply(set, z + 3, error: .sessionExpired)
+            story.reply(get, z + 3, error: .sessionExpired)
+            story.expect(isOver ? nil : .falseError, WriteCheck.check)
+            story.expect(isOver ? nil : .falseError, ReadCheck.check)
+        }
+    }
+
     @Test("A conditional write of a version that was over")
     func staleVersion() throws {
         var story = try Story.withNode()

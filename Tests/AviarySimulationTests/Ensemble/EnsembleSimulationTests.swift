@@ -36,7 +36,7 @@ struct EnsembleSimulationTests {
     /// The others take more seeds than a debug build has time for: `aviary-sim faults`.
     @Test("Planted faults are found", arguments: EnsemblePlantedFault.allCases.filter { $0.seeds <= 20 })
     func found(_ fault: EnsemblePlantedFault) {
-        for seed in 1...fault.seeds where EnsembleRun.result(of: seed, planted: fault).violation != nil { return }
+        for seed in 1...fault.seeds where EnsembleRun.finds(fault, in: seed) != nil { return }
         Issue.record("\(fault) is not found within \(fault.seeds) seeds")
     }
 }
