@@ -53,7 +53,7 @@ package enum EnsemblePlantedFault: String, Sendable, CaseIterable {
         case .memoryKept: 1500
         // A client that goes from a server which has the last writes to one that has not, at the very moment; a leader that
         // goes on at the very moment when another has taken its place.
-        case .staleServerWelcomes, .syncUnconfirmed: 1000
+        case .staleServerWelcomes, .syncUnconfirmed: 1200
         }
     }
 
