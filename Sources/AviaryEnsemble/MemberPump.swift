@@ -65,7 +65,10 @@ extension Member {
     /// to anybody that they were made.
     private func propose(_ output: inout Output, at now: Now) {
         let leads = peer.mayPropose
-        defer { output.logBytes.removeAll() }
+        defer {
+            output.logBytes.removeAll()
+            reconfigured = nil
+        }
         guard leads else { return output.log.removeAll(keepingCapacity: true) }
         let batch = openBatch ?? takeBatch()
         openBatch = batch
@@ -85,7 +88,6 @@ extension Member {
             }
         }
         if isOwnBatch { peer.endBatch(at: now, into: &zab) }
-        reconfigured = nil
         output.log.removeAll(keepingCapacity: true)
     }
 
@@ -220,7 +222,8 @@ extension Member {
             next = try Reconfiguration.next(
                 for: request,
                 committed: peer.configurations.current,
-                lastSeen: peer.configurations.lastSeen,
+                // One that was asked for in the same turn is under way, although the peer has not heard of it.
+                lastSeen: reconfigured?.configuration ?? peer.configurations.lastSeen,
                 zxid: zxid,
                 isStandaloneEnabled: options.isStandaloneEnabled
             )
