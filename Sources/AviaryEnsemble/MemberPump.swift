@@ -176,6 +176,8 @@ extension Member {
                 core.learnerGone(LearnerID(link.rawValue))
             case .revalidated(let session, let isValid):
                 core.revalidated(session, isValid: isValid, at: now, into: &output)
+            case .moved(let session):
+                core.moved(session, into: &output)
             case .synced:
                 core.synced(at: now, into: &output)
             case .pingAsked:

@@ -82,6 +82,8 @@ package enum Upcall: Equatable, Sendable {
 
     // Learner
     case revalidated(SessionID, isValid: Bool)
+    /// A client has taken its session to an observer that this server serves: what it has here is over.
+    case moved(SessionID)
     /// The oldest waiting sync of this server is answered.
     case synced
     /// The leader asks which sessions are alive: answered by `answerPing`.

@@ -115,6 +115,60 @@ struct ObserverMasterTests {
         #expect(wrong.isEmpty)
     }
 
+    @Test("What a session asked for before it moved, to an observer or among them, is not handed on any more")
+    func movedSessions() throws {
+        var claims = SessionClaims()
+        let (session, first, second) = (SessionID(77), LinkID(1), LinkID(2))
+        #expect(claims.allows(session, on: first))
+        claims.claim(session, by: first)
+        #expect(claims.allows(session, on: first) && !claims.allows(session, on: second))
+        claims.claim(session, by: second)
+        #expect(!claims.allows(session, on: first) && claims.allows(session, on: second))
+        claims.claim(session, by: nil)
+        #expect(!claims.allows(session, on: first) && !claims.allows(session, on: second))
+        for number in 0..<Int64(2 * SessionClaims.limit) { claims.claim(SessionID(1000 + number), by: first) }
+        #expect(claims.allows(session, on: first))
+        #expect(!claims.allows(SessionID(999 + Int64(2 * SessionClaims.limit)), on: second))
+    }
+
+    @Test("A master whose session goes to its observer ends its own connection, and hands on what comes from there")
+    func takenAlong() throws {
+        let ensemble = try Simulation(seed: 3, voters: 3, observers: 1, hasObserverMasters: true)
+        ensemble.startAll()
+        try #require(ensemble.run(seconds: 10) { ensemble.servers.allSatisfy(\.isServing) })
+        var calls: [(ServerID, String)] = []
+        ensemble.callTrace = { calls.append(($0, $1)) }
+        let session = SessionID(77)
+        let leader = try #require(ensemble.servers.first { $0.peer?.mayPropose == true })
+        let master = try #require(ensemble.servers.first { $0.peer?.mastering?.serving.links.isEmpty == false })
+        func come(to server: SimulatedServer) {
+            ensemble.input(server) {
+                $0.revalidate(session: session, timeoutMilliseconds: 1000, at: ensemble.now, into: &$1)
+            }
+            ensemble.run(seconds: 1)
+        }
+        func requests() -> Int {
+            calls.removeAll()
+            let create = ForwardedRequest(
+                session: session,
+                cxid: 1,
+                operation: Operation.create.rawValue,
+                body: UnsafeRawBufferPointer(start: nil, count: 0)
+            )
+            ensemble.input(ensemble[4]) { $0.forward(create, identities: [], at: ensemble.now, into: &$1) }
+            ensemble.run(seconds: 1)
+            return calls.count { $0.0 == leader.id && $0.1.contains("request") }
+        }
+        come(to: master)
+        #expect(!calls.contains { $0.0 == master.id && $0.1.contains("moved") })
+        #expect(requests() == 0)
+        come(to: ensemble[4])
+        #expect(calls.contains { $0.0 == master.id && $0.1.contains("moved") })
+        #expect(requests() == 1)
+        come(to: master)
+        #expect(requests() == 0)
+    }
+
     /// Whoever hears first that the leader hands over may come to the next one before that knows.
     @Test(
         "A server that serves observers takes in those that it is about to lead",

@@ -246,6 +246,14 @@ extension ServerCore {
         drain(connection, at: now, into: &output)
     }
 
+    /// A client has taken its session to a server that asks the leader by way of this one. The leader cannot tell the two
+    /// apart, so nothing more may be asked for by connections that the session has here, or is about to have.
+    package mutating func moved(_ id: SessionID, into output: inout Output) {
+        guard case .learner = role else { return }
+        for (connection, _) in requested.revalidations[id] ?? [] { close(connection, into: &output) }
+        if let connection = sessions[id]?.connection { close(connection.id, into: &output) }
+    }
+
     /// The leader has answered the oldest sync, and all that it had committed before is applied.
     package mutating func synced(at now: Now, into output: inout Output) {
         guard case .learner = role, let id = requested.syncs.popFirst() else { return }

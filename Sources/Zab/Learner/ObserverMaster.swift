@@ -12,6 +12,7 @@ final class ObserverMaster {
     @exclusivity(unchecked) private var syncs: [LinkID?] = []
     /// The same for questions about sessions.
     @exclusivity(unchecked) private var revalidations: [(session: SessionID, link: LinkID?)] = []
+    @exclusivity(unchecked) private var claims = SessionClaims()
     /// Sessions that observers have heard of since the leader last asked.
     @exclusivity(unchecked) private var touches: [SessionTouch] = []
 
@@ -59,8 +60,16 @@ final class ObserverMaster {
     ) throws(JuteError) {
         if packet.kind == .revalidate {
             asked(revalidationOf: try Revalidation.Request(data: packet.data).session, by: link, into: &output)
-        } else if try ForwardedRequest(data: packet.data).operation == Operation.sync.rawValue {
-            asked(syncBy: link, into: &output)
+        } else {
+            let request = try ForwardedRequest(data: packet.data)
+            guard claims.allows(request.session, on: link) else {
+                return output.note(
+                    .info,
+                    "a request of a session that has moved on is not handed on",
+                    [("link", "\(link)"), ("session", request.session.description)]
+                )
+            }
+            if request.operation == Operation.sync.rawValue { asked(syncBy: link, into: &output) }
         }
         guard serving.index(of: link) != nil else { return }
         output.send(
@@ -104,6 +113,8 @@ final class ObserverMaster {
             return serving.drop(link, "\(revalidations.count) sessions wait for the leader", into: &output)
         }
         revalidations.append((session, link))
+        claims.claim(session, by: link)
+        if link != nil { output.upcalls.append(.moved(session)) }
     }
 
     /// The leader answers: hands the answer on if it is an observer's.

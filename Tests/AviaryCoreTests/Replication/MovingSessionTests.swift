@@ -148,6 +148,49 @@ struct MovingSessionTests {
         ensemble.expectEqual()
     }
 
+    @Test("Whoever takes a session to a server behind this one has its connections here ended")
+    func movedBehind() {
+        let ensemble = Ensemble()
+        let member = ensemble.members[1]
+        let client = member.connect()
+        client.create("/a")
+        ensemble.commitsAreHeld = true
+        for path in ["/a/b", "/a/c"] {
+            client.post(.create) {
+                $0.string(path)
+                $0.string("")
+                ACL.write(ACL.open, to: &$0)
+                $0.int32(0)
+            }
+            client.post(.exists) {
+                $0.string("/a")
+                $0.bool(false)
+            }
+        }
+        member.core.moved(SessionID(client.session), into: &member.output)
+        ensemble.commitsAreHeld = false
+        ensemble.settle()
+        #expect(client.isClosed)
+        let last = ensemble.leader.core.lastProcessedZxid
+        client.post(.create) {
+            $0.string("/late")
+            $0.string("")
+            ACL.write(ACL.open, to: &$0)
+            $0.int32(0)
+        }
+        ensemble.settle()
+        #expect(ensemble.leader.core.lastProcessedZxid == last)
+        let coming = member.connect(session: client.session, password: client.password)
+        #expect(!coming.isClosed)
+        ensemble.isHeld = true
+        let late = member.connect(session: client.session, password: client.password)
+        member.core.moved(SessionID(client.session), into: &member.output)
+        ensemble.isHeld = false
+        ensemble.settle()
+        #expect(late.isClosed && coming.isClosed)
+        ensemble.expectEqual()
+    }
+
     @Test("While the end of a session is in flight nobody is told that it has ended")
     func ending() {
         let ensemble = Ensemble()
