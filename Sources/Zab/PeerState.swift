@@ -39,6 +39,8 @@ struct PeerState: ~Copyable {
     /// The latest epoch that a member had accepted when it came to follow an earlier one of this server: the next that
     /// this server proposes is later, whether or not that member is there in time.
     var latestAccepted = Epoch.zero
+    /// The newest configuration that this server gave leadership away for.
+    var latestConfigurationVersion: Int64 = 0
     var random: SplitMix64
     /// Counts roles, so that what the disk answers to one is not taken for an answer to the next.
     var role: UInt64 = 0

@@ -40,3 +40,23 @@ struct LaterEpochTests {
         #expect(ensemble.checker.violations == [])
     }
 }
+
+/// The number of the first configuration is that of the epoch which the members were first led in: who is started with
+/// the files of the beginning may come to give them another.
+@Suite("A member with a newer configuration than its leader's")
+struct LaterConfigurationTests {
+    /// Seed 609830 of `aviary-sim ensemble`: it was refused for as long as that server led.
+    @Test("It comes to follow, at the price of one epoch", arguments: 1...5)
+    func joins(seed: Int) throws {
+        let ensemble = try Simulation(seed: UInt64(seed), voters: 3, isReconfigEnabled: true)
+        for server in ensemble.servers.dropFirst() { ensemble.start(server) }
+        #expect(ensemble.run(seconds: 10) { ensemble.servers.dropFirst().allSatisfy(\.isServing) })
+        let version: Int64 = 0x7_0000_0000
+        ensemble[1].configuration = try QuorumConfiguration(members: ensemble.configuration.members, version: version)
+        ensemble.start(ensemble[1])
+        #expect(ensemble.run(seconds: 10) { ensemble.servers.allSatisfy(\.isServing) })
+        #expect(ensemble.servers.allSatisfy { $0.currentEpoch == Epoch(2) })
+        #expect(ensemble.servers.allSatisfy { $0.peer?.configurations.current.version == version })
+        #expect(ensemble.checker.violations == [])
+    }
+}

@@ -12,6 +12,7 @@ extension Leader {
     ) throws(RoleEnd) {
         let link = links[index].id
         if let refusal = links[index].introduce(packet, state: state) {
+            try heedConfiguration(of: links[index], state: &state)
             return drop(link, refusal, into: &output)
         }
         try welcome(link, state: &state, at: time, into: &output)
@@ -26,7 +27,10 @@ extension Leader {
     ) throws(RoleEnd) {
         guard let index = index(of: link) else { return }
         // It may have introduced itself when more was proposed.
-        if let refusal = links[index].refusal(state: state) { return drop(link, refusal, into: &output) }
+        if let refusal = links[index].refusal(state: state) {
+            try heedConfiguration(of: links[index], state: &state)
+            return drop(link, refusal, into: &output)
+        }
         let server = links[index].server
         // One connection a server: whoever comes back knows best that the old one is dead.
         for old in links where old.server == server && old.id != link {
@@ -51,6 +55,18 @@ extension Leader {
         } else {
             try discover(state: &state, into: &output)
         }
+    }
+
+    /// A member has a newer configuration in force than this leader has ever seen: one that gave the members of the
+    /// beginning its number, and was started with older files since. Who looks for a leader hears of it, who leads does
+    /// not, and the member would be away for as long. It is worth one epoch, once.
+    private func heedConfiguration(of link: LearnerLink, state: inout PeerState) throws(RoleEnd) {
+        let version = link.configurationVersion
+        guard isEstablished, !isMaster, state.options.reconfigEnabled, state.configurations.isListed(link.server),
+            version > max(state.configurations.lastSeen.version, state.latestConfigurationVersion)
+        else { return }
+        state.latestConfigurationVersion = version
+        throw RoleEnd("member \(link.server) has the configuration \(Zxid(version)), which is newer than ours")
     }
 
     /// A learner that waits for LEADERINFO turns out to have its memory.
@@ -174,12 +190,12 @@ extension LearnerLink {
             return "protocol version \(info.protocolVersion) is older than ZooKeeper 3.4"
         }
         configurationVersion = info.configurationVersion
+        server = info.server
         if let refusal = refusal(state: state) { return refusal }
         // The epoch is what others will have to exceed: a senseless one would use up all that are left.
         guard packet.zxid.rawValue >= 0, packet.zxid.epoch < Epoch.max else {
             return "it has accepted epoch \(packet.zxid.epoch), which no leader proposed"
         }
-        server = info.server
         isObserver = packet.kind == .observerInfo
         acceptedEpoch = packet.zxid.epoch
         isForgetful = state.abstainers.contains(server)

@@ -32,7 +32,7 @@ struct LearnerLink: Sendable {
 
     let id: LinkID
     var phase = Phase.arrived
-    /// Known from `introduced` on.
+    /// Known once it has introduced itself, welcome or not.
     var server = ServerID.none
     var isObserver = false
     var acceptedEpoch = Epoch.zero
