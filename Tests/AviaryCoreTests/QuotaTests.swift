@@ -46,12 +46,7 @@ struct QuotaTests {
             ACL.write(ACL.open, to: &$0)
             $0.int32(-1)
         }
-        client.post(.create) {
-            $0.string("/q/a")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        client.postCreate("/q/a")
         harness.releaseDisk()
         #expect(client.next()?.error == .ok)
         #expect(client.next()?.error == .quotaExceeded)
@@ -62,12 +57,7 @@ struct QuotaTests {
         let (harness, client) = harness("count=-1,bytes=-1=;byteHardLimit=8;countHardLimit=3", stats: nil)
         harness.isDiskHeld = true
         func post(_ path: String, _ data: String) {
-            client.post(.create) {
-                $0.string(path)
-                $0.string(data)
-                ACL.write(ACL.open, to: &$0)
-                $0.int32(0)
-            }
+            client.postCreate(path, data)
         }
         post("/q/a", "1234")
         post(Self.stats, "count=100,bytes=100")

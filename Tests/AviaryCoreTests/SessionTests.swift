@@ -43,24 +43,14 @@ struct SessionTests {
         let other = harness.connect()
         harness.isDiskHeld = true
         for path in ["/e1", "/e2"] {
-            client.post(.create) {
-                $0.string(path)
-                $0.string("")
-                ACL.write(ACL.open, to: &$0)
-                $0.int32(1)
-            }
+            client.postCreate(path, flags: 1)
         }
         client.post(.delete) {
             $0.string("/e1")
             $0.int32(-1)
         }
         client.post(.closeSession)
-        client.post(.create) {
-            $0.string("/late")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        client.postCreate("/late")
         harness.releaseDisk()
         #expect((0..<4).map { _ in client.next()?.error } == [.ok, .ok, .ok, .ok])
         #expect(client.next() == nil)
@@ -78,12 +68,7 @@ struct SessionTests {
             $0.string("/")
             $0.bool(false)
         }
-        client.post(.create) {
-            $0.string("/a")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        client.postCreate("/a")
         client.post(.exists) {
             $0.string("/a")
             $0.bool(false)

@@ -10,12 +10,7 @@ struct WriteTests {
         let client = harness.connect()
         let other = harness.connect()
         harness.isDiskHeld = true
-        client.post(.create) {
-            $0.string("/a")
-            $0.string("x")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        client.postCreate("/a", "x")
         client.post(.exists) {
             $0.string("/a")
             $0.bool(false)
@@ -35,12 +30,7 @@ struct WriteTests {
         let client = harness.connect()
         harness.isDiskHeld = true
         for path in ["/p", "/p/c", "/p/c"] {
-            client.post(.create) {
-                $0.string(path)
-                $0.string("")
-                ACL.write(ACL.open, to: &$0)
-                $0.int32(0)
-            }
+            client.postCreate(path)
         }
         client.post(.delete) {
             $0.string("/p")

@@ -91,9 +91,9 @@ package final class SimulatedNetwork {
         var streams = Ends(opener: Stream(), acceptor: Stream())
         /// Bytes that one direction may hold.
         let window: Int
-        /// By end: its process wants nothing more for now.
+        /// By end: its process does not read at present.
         var isHeldBack = Ends(opener: false, acceptor: false)
-        /// By end: nothing is taken for now, whatever its process wants.
+        /// By end: nothing is taken at present, whatever its process wants.
         var isAsleep = Ends(opener: false, acceptor: false)
 
         init(_ key: LinkKey, from opener: Host, to acceptor: Host, _ service: Service, window: Int) {
@@ -284,7 +284,7 @@ package final class SimulatedNetwork {
         for end in [LinkEnd.opener, .acceptor] { reset(link, at: end) }
     }
 
-    /// A process wants to read from a connection, or nothing more for now.
+    /// A process reads from a connection, or does not at present.
     package func setReading(_ key: LinkKey, _ end: LinkEnd, _ isReading: Bool) {
         link(key)?.isHeldBack[end] = !isReading
         if isReading { wake { $0.key == key } }

@@ -124,12 +124,7 @@ struct HostileFileTests {
             $0.string("too late")
             $0.int32(-1)
         }
-        client.post(.create) {
-            $0.string("/e/c/new")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        client.postCreate("/e/c/new")
         harness.releaseDisk()
         #expect(client.next()?.error == .ok)
         #expect(client.next()?.error == .noNode)

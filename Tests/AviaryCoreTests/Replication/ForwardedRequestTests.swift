@@ -267,12 +267,7 @@ struct ForwardedRequestTests {
         let ending = ensemble.learners[1].connect()
         leader.core.setLogRoom(.exhausted, at: ensemble.now, into: &leader.output)
         leader.output.reset()
-        first.post(.create) {
-            $0.string("/a")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        first.postCreate("/a")
         for client in [first, other] {
             client.post(.exists) {
                 $0.string("/a")

@@ -229,12 +229,7 @@ struct ForwardingTests {
         let client = ensemble.learners[0].connect()
         ensemble.isHeld = true
         client.post(.closeSession)
-        client.post(.create) {
-            $0.string("/late")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        client.postCreate("/late")
         ensemble.isHeld = false
         ensemble.settle()
         #expect(client.next()?.error == .ok)
@@ -266,12 +261,7 @@ struct ForwardingTests {
         let last = again.create("/last")
         #expect(last.error == .ok && last.zxid == 0x1_ffff_fffe)
         #expect(ensemble.resignation == nil)
-        again.post(.create) {
-            $0.string("/lost")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(1)
-        }
+        again.postCreate("/lost", flags: 1)
         again.post(.exists) {
             $0.string("/lost")
             $0.bool(false)

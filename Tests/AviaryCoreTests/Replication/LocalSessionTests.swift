@@ -81,20 +81,10 @@ struct LocalSessionTests {
                 MultiHeader.writeEnd(to: &writer)
             }
         } else {
-            client.post(.create) {
-                $0.string("/e")
-                $0.string("")
-                ACL.write(ACL.open, to: &$0)
-                $0.int32(1)
-            }
+            client.postCreate("/e", flags: 1)
         }
         // Another one behind it asks for no second upgrade.
-        client.post(.create) {
-            $0.string("/f")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(3)
-        }
+        client.postCreate("/f", flags: 3)
         ensemble.isHeld = false
         ensemble.settle()
         #expect(client.next()?.error == .ok)
@@ -134,12 +124,7 @@ struct LocalSessionTests {
             let ensemble = ensemble(upgrading: true)
             let client = ensemble.members[index].connect()
             ensemble.isHeld = true
-            client.post(.create) {
-                $0.string("/e")
-                $0.string("")
-                ACL.write(ACL.open, to: &$0)
-                $0.int32(1)
-            }
+            client.postCreate("/e", flags: 1)
             client.post(.closeSession)
             ensemble.isHeld = false
             ensemble.settle()

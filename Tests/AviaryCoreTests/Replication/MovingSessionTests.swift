@@ -102,12 +102,7 @@ struct MovingSessionTests {
         let ensemble = Ensemble()
         let old = ensemble.members[1].connect()
         ensemble.isHeld = true
-        old.post(.create) {
-            $0.string("/late")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        old.postCreate("/late")
         let new = ensemble.members[2].connect(session: old.session, password: old.password)
         while ensemble.possible.contains(.toLeader(2)) { ensemble.happen(.toLeader(2)) }
         while ensemble.possible.contains(.toLearner(2)) { ensemble.happen(.toLearner(2)) }
@@ -124,12 +119,7 @@ struct MovingSessionTests {
         let ensemble = Ensemble()
         let old = ensemble.members[1].connect()
         ensemble.commitsAreHeld = true
-        old.post(.create) {
-            $0.string("/a")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        old.postCreate("/a")
         old.disconnect()
         ensemble.isHeld = true
         let given = ensemble.members[1].connect(session: old.session, password: old.password)
@@ -156,12 +146,7 @@ struct MovingSessionTests {
         client.create("/a")
         ensemble.commitsAreHeld = true
         for path in ["/a/b", "/a/c"] {
-            client.post(.create) {
-                $0.string(path)
-                $0.string("")
-                ACL.write(ACL.open, to: &$0)
-                $0.int32(0)
-            }
+            client.postCreate(path)
             client.post(.exists) {
                 $0.string("/a")
                 $0.bool(false)
@@ -172,12 +157,7 @@ struct MovingSessionTests {
         ensemble.settle()
         #expect(client.isClosed)
         let last = ensemble.leader.core.lastProcessedZxid
-        client.post(.create) {
-            $0.string("/late")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        client.postCreate("/late")
         ensemble.settle()
         #expect(ensemble.leader.core.lastProcessedZxid == last)
         let coming = member.connect(session: client.session, password: client.password)

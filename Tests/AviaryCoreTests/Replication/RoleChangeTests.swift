@@ -92,12 +92,7 @@ struct RoleChangeTests {
         let client = ensemble.leader.connect()
         client.create("/a")
         ensemble.commitsAreHeld = true
-        client.post(.create) {
-            $0.string("/a/b")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(1)
-        }
+        client.postCreate("/a/b", flags: 1)
         let tail = ensemble.proposals
         ensemble.stop()
         for member in ensemble.members {

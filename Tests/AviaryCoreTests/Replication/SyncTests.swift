@@ -45,12 +45,7 @@ struct SyncTests {
         let writer = ensemble.members[2].connect()
         let client = ensemble.members[member].connect()
         ensemble.commitsAreHeld = true
-        writer.post(.create) {
-            $0.string("/a")
-            $0.string("")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        writer.postCreate("/a")
         post(client, sync: "/")
         client.post(.exists) {
             $0.string("/a")
@@ -70,12 +65,7 @@ struct SyncTests {
         let client = ensemble.learners[0].connect()
         ensemble.isHeld = true
         for name in ["/a", "/b", "/c"] {
-            writer.post(.create) {
-                $0.string(name)
-                $0.string("")
-                ACL.write(ACL.open, to: &$0)
-                $0.int32(0)
-            }
+            writer.postCreate(name)
         }
         post(client, sync: "/")
         client.post(.getChildren) {
@@ -93,12 +83,7 @@ struct SyncTests {
         let ensemble = Ensemble()
         let client = ensemble.members[member].connect()
         ensemble.confirmationsAreHeld = true
-        client.post(.create) {
-            $0.string("/a")
-            $0.string("0")
-            ACL.write(ACL.open, to: &$0)
-            $0.int32(0)
-        }
+        client.postCreate("/a", "0")
         var xids: [Int32] = [1]
         for round in 0..<5 {
             post(client, sync: "/")

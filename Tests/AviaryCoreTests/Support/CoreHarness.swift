@@ -230,6 +230,16 @@ final class Client {
         harness.send(writer.copy(), on: id)
     }
 
+    /// Asks for a node that everybody may use, and does not look for the reply.
+    func postCreate(_ path: String, _ data: String = "", flags: Int32 = 0) {
+        post(.create) {
+            $0.string(path)
+            $0.string(data)
+            ACL.write(ACL.open, to: &$0)
+            $0.int32(flags)
+        }
+    }
+
     /// The next reply; events before it go to `events`.
     func next() -> Reply? {
         while let frame = harness.inbox[id]?.first {

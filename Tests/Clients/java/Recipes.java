@@ -828,14 +828,14 @@ public class Recipes {
 
             void before() throws Exception {
                 reader = connect();
-                reader.create().creatingParentsIfNeeded().forPath("/work/counter", bytes("0"));
-                reader.create().forPath("/work/names");
-                cache = CuratorCache.build(reader, "/work/counter");
+                reader.create().creatingParentsIfNeeded().forPath("/busy/counter", bytes("0"));
+                reader.create().forPath("/busy/names");
+                cache = CuratorCache.build(reader, "/busy/counter");
                 cache.start();
                 for (int i = 0; i < 3; i++) {
                     CuratorFramework client = connect();
-                    client.sync().forPath("/work");
-                    client.create().withMode(CreateMode.EPHEMERAL).forPath("/work/worker-" + i);
+                    client.sync().forPath("/busy");
+                    client.create().withMode(CreateMode.EPHEMERAL).forPath("/busy/worker-" + i);
                     workers.add(client);
                     tasks.add(aside.submit(() -> work(client)));
                 }
@@ -844,20 +844,20 @@ public class Recipes {
 
             /** How often the counter was raised. Every session lasts, so the mutex has one holder, however often connections break. */
             long work(CuratorFramework client) throws Exception {
-                InterProcessMutex mutex = new InterProcessMutex(client, "/work/mutex");
+                InterProcessMutex mutex = new InterProcessMutex(client, "/busy/mutex");
                 long done = 0;
                 for (; !isOver; done++) {
                     acquire(client, mutex);
                     together.addAndGet(inside.incrementAndGet() - 1);
                     // Set again where the answer is lost, which changes nothing while the mutex is held.
-                    client.setData().forPath("/work/counter", bytes("" + (Long.parseLong(data(client, "/work/counter")) + 1)));
+                    client.setData().forPath("/busy/counter", bytes("" + (Long.parseLong(data(client, "/busy/counter")) + 1)));
                     inside.decrementAndGet();
                     mutex.release();
-                    String name = client.create().withProtection().withMode(CreateMode.PERSISTENT_SEQUENTIAL).forPath("/work/names/n-");
+                    String name = client.create().withProtection().withMode(CreateMode.PERSISTENT_SEQUENTIAL).forPath("/busy/names/n-");
                     if (name != null) {
                         names.add(name);
                     }
-                    Thread.sleep(10);
+                    Thread.sleep(10);                       // so that the workers take turns, and the disk is not all that is tried
                 }
                 return done;
             }
@@ -872,11 +872,11 @@ public class Recipes {
                         mutex.acquire();
                         return;
                     } catch (NullPointerException brokenTwice) {
-                        client.sync().forPath("/work/mutex");
-                        for (String name : client.getChildren().forPath("/work/mutex")) {
-                            Stat stat = client.checkExists().forPath("/work/mutex/" + name);
+                        client.sync().forPath("/busy/mutex");
+                        for (String name : client.getChildren().forPath("/busy/mutex")) {
+                            Stat stat = client.checkExists().forPath("/busy/mutex/" + name);
                             if (stat != null && stat.getEphemeralOwner() == sessions.get(client)) {
-                                client.delete().quietly().forPath("/work/mutex/" + name);
+                                client.delete().quietly().forPath("/busy/mutex/" + name);
                             }
                         }
                     }
@@ -892,13 +892,13 @@ public class Recipes {
                     done += task.get(PATIENCE, TimeUnit.SECONDS);
                 }
                 equal(0, together.get(), "workers that had the mutex together");
-                equal("" + done, data(reader, "/work/counter"), "the counter");
+                equal("" + done, data(reader, "/busy/counter"), "the counter");
                 String last = "" + done;
-                until("the cache", () -> cache.get("/work/counter").map(ChildData::getData).map(Recipes::text).orElse("").equals(last));
-                reader.sync().forPath("/work");
+                until("the cache", () -> cache.get("/busy/counter").map(ChildData::getData).map(Recipes::text).orElse("").equals(last));
+                reader.sync().forPath("/busy");
                 Set<String> there = new TreeSet<>();
-                for (String name : reader.getChildren().forPath("/work/names")) {
-                    there.add("/work/names/" + name);
+                for (String name : reader.getChildren().forPath("/busy/names")) {
+                    there.add("/busy/names/" + name);
                 }
                 check(there.containsAll(names), "names that were acknowledged are gone");
                 Set<String> numbers = new TreeSet<>();
@@ -906,7 +906,7 @@ public class Recipes {
                     check(numbers.add(name.substring(name.lastIndexOf('-') + 1)), "a number was given twice: " + name);
                 }
                 for (int i = 0; i < workers.size(); i++) {
-                    equal(sessions.get(workers.get(i)), reader.checkExists().forPath("/work/worker-" + i).getEphemeralOwner(), "owner");
+                    equal(sessions.get(workers.get(i)), reader.checkExists().forPath("/busy/worker-" + i).getEphemeralOwner(), "owner");
                 }
                 cache.close();
             }

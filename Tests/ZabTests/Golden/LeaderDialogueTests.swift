@@ -116,7 +116,7 @@ struct LeaderDialogueTests {
             let counters = 1...Zxid(unrecorded.last).counter
             let zxids = counters.map { Zxid(epoch.newLeaderZxid.rawValue + $0) }
             let proposed = zxids.map { zxid in
-                committed.first { $0.zxid == zxid } ?? Recording.placeholder(zxid)
+                committed.first { $0.zxid == zxid } ?? Recording.idle(zxid)
             }
             leader.lead(with: ServerID(unrecorded.follower), configuration, proposed: proposed)
         }

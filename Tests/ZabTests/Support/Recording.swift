@@ -92,7 +92,7 @@ struct Recording {
     // MARK: What is left out
 
     /// A transaction of no effect.
-    static func placeholder(_ zxid: Zxid) -> Record {
+    static func idle(_ zxid: Zxid) -> Record {
         var writer = JuteWriter(capacity: 64)
         let header = TxnHeader(session: SessionID(0), cxid: 0, zxid: zxid, time: 0)
         Txn(header: header, body: .error(.noNode), digest: nil).write(to: &writer)
@@ -110,7 +110,7 @@ struct Recording {
                 line.message = kind == .proposal ? "PROPOSAL" : "COMMIT"
                 line.kind = kind
                 line.zxid = zxid
-                line.bytes = packet(kind, zxid, data: kind == .proposal ? placeholder(zxid).payload : nil)
+                line.bytes = packet(kind, zxid, data: kind == .proposal ? idle(zxid).payload : nil)
                 lines.append(line)
             }
         }
