@@ -44,78 +44,12 @@ package final class SimulatedNetwork {
         var services: Set<Service> = []
     }
 
-    private enum Packet {
-        case bytes([UInt8])
-        /// The end of the stream.
-        case end
-        /// The connection is gone, whatever is still on the way to the end that hears it.
-        case reset
-    }
-
-    /// One of the two streams of a connection.
-    private struct Stream {
-        /// With the time at which each was sent.
-        var packets = ArraySlice<(sentAt: Int64, packet: Packet)>()
-        /// When the last packet on the way arrives.
-        var lastArrival: Int64 = 0
-        /// An event for the first packet is scheduled.
-        var isScheduled = false
-        /// Bytes on the way, or not taken by the receiver yet.
-        var untaken = 0
-        /// Bytes sent since the sender was last told how many it may send.
-        var sentSinceTold = 0
-        /// Waits with the sender.
-        var backlog: [UInt8] = []
-        /// The sender has ended the stream behind its backlog.
-        var endsAfterBacklog = false
-        /// Acknowledgements that a cut way holds back.
-        var heldTaken = 0
-
-        /// Nothing is on its way, and nothing waits to be.
-        var isEmpty: Bool { packets.isEmpty && backlog.isEmpty }
-    }
-
-    private final class Link {
-        let key: LinkKey
-        let opener: Host
-        let acceptor: Host
-        let service: Service
-        /// The next step of the handshake that has to arrive; 3 once both know.
-        var handshake = 0
-        var isHandshakeHeld = false
-        /// By end: whether its process still has it.
-        var isOpen = Ends(opener: true, acceptor: true)
-        /// By end: its machine has lost power since.
-        var isForgotten = Ends(opener: false, acceptor: false)
-        /// By sending end.
-        var streams = Ends(opener: Stream(), acceptor: Stream())
-        /// Bytes that one direction may hold.
-        let window: Int
-        /// By end: its process does not read at present.
-        var isHeldBack = Ends(opener: false, acceptor: false)
-        /// By end: nothing is taken at present, whatever its process wants.
-        var isAsleep = Ends(opener: false, acceptor: false)
-
-        init(_ key: LinkKey, from opener: Host, to acceptor: Host, _ service: Service, window: Int) {
-            self.key = key
-            self.opener = opener
-            self.acceptor = acceptor
-            self.service = service
-            self.window = window
-        }
-
-        func host(_ end: LinkEnd) -> Host { end == .opener ? opener : acceptor }
-
-        /// Bytes that an end may send without having to wait.
-        func credit(_ end: LinkEnd) -> Int { max(window - streams[end].untaken - streams[end].backlog.count, 0) }
-    }
-
     private let schedule: (NetworkEvent, Int64) -> Void
     private let clock: () -> Int64
     private var random: SeededGenerator
     private var machines: [Host: Machine] = [:]
     /// By number; nil once both ends are done with it.
-    private var table: [Link?] = [nil]
+    private var table: [SimulatedLink?] = [nil]
     private var cuts: Set<Way> = []
     private var cutSince: [Way: Int64] = [:]
     private var slowness: [Way: Latency] = [:]
@@ -172,7 +106,7 @@ package final class SimulatedNetwork {
         for (link, end) in ends(of: host) {
             link.isOpen[end] = false
             link.isForgotten[end] = true
-            link.streams[end] = Stream()
+            link.streams[end] = SimulatedStream()
             forgetIfDone(link)
         }
         news.removeAll { $0.0 == host }
@@ -243,15 +177,15 @@ package final class SimulatedNetwork {
     /// Begins to connect. `connected` or `refused` follows, or neither.
     package func connect(from: Host, to: Host, _ service: Service) -> LinkKey {
         let key = LinkKey(table.count)
-        table.append(Link(key, from: from, to: to, service, window: window))
+        table.append(SimulatedLink(key, from: from, to: to, service, window: window))
         schedule(.handshake(key, step: 0), clock() + delay(from: from, to: to))
         return key
     }
 
-    private func link(_ key: LinkKey) -> Link? { table[key.rawValue] }
+    private func link(_ key: LinkKey) -> SimulatedLink? { table[key.rawValue] }
 
     /// Oldest first.
-    private var links: [Link] { table.compactMap { $0 } }
+    private var links: [SimulatedLink] { table.compactMap { $0 } }
 
     package func peer(of key: LinkKey, from end: LinkEnd) -> Host? { link(key)?.host(end.other) }
 
@@ -333,11 +267,11 @@ package final class SimulatedNetwork {
         }
     }
 
-    private func isCut(_ link: Link, to end: LinkEnd) -> Bool {
+    private func isCut(_ link: SimulatedLink, to end: LinkEnd) -> Bool {
         !cuts.isEmpty && cuts.contains(Way(from: link.host(end.other), to: link.host(end)))
     }
 
-    private func shakeHands(_ link: Link, _ step: Int) {
+    private func shakeHands(_ link: SimulatedLink, _ step: Int) {
         guard link.handshake == step else { return }
         // Steps 0 and 2 go to the acceptor, step 1 to the opener.
         let end: LinkEnd = step == 1 ? .opener : .acceptor
@@ -385,7 +319,7 @@ package final class SimulatedNetwork {
 
     private func isStopped(_ host: Host) -> Bool { machines[host]?.isStopped == true }
 
-    private func arrive(_ link: Link, at end: LinkEnd) {
+    private func arrive(_ link: SimulatedLink, at end: LinkEnd) {
         let sender = end.other
         link.streams[sender].isScheduled = false
         let host = link.host(end)
@@ -416,13 +350,13 @@ package final class SimulatedNetwork {
     }
 
     /// What an end had sent goes nowhere any more, but for the news that the connection is gone.
-    private func dropStream(_ link: Link, from end: LinkEnd) {
+    private func dropStream(_ link: SimulatedLink, from end: LinkEnd) {
         link.streams[end].backlog = []
         if case .reset = link.streams[end].packets.first?.packet { return }
         link.streams[end].packets = []
     }
 
-    private func hearEnd(_ link: Link, _ end: LinkEnd) {
+    private func hearEnd(_ link: SimulatedLink, _ end: LinkEnd) {
         link.isOpen[end] = false
         link.streams[end].backlog = []
         let isRefusal = link.handshake < 2 && end == .opener
@@ -431,7 +365,7 @@ package final class SimulatedNetwork {
 
     /// The other end hears that bytes are taken. As long as it is far from having to wait for that, it need not be told at
     /// its own moment: most packets of most runs are small.
-    private func acknowledge(_ link: Link, _ end: LinkEnd, _ bytes: Int) {
+    private func acknowledge(_ link: SimulatedLink, _ end: LinkEnd, _ bytes: Int) {
         let sender = end.other
         if isCut(link, to: sender) {
             link.streams[sender].heldTaken += bytes
@@ -445,14 +379,14 @@ package final class SimulatedNetwork {
         }
     }
 
-    private func taken(_ link: Link, _ end: LinkEnd, _ bytes: Int) {
+    private func taken(_ link: SimulatedLink, _ end: LinkEnd, _ bytes: Int) {
         link.streams[end].untaken -= bytes
         push(link, end)
         if link.isOpen[end], !isStopped(link.host(end)) { tellWritable(link, end) }
     }
 
     /// Only servers among each other keep books about what they may send.
-    private func tellWritable(_ link: Link, _ end: LinkEnd) {
+    private func tellWritable(_ link: SimulatedLink, _ end: LinkEnd) {
         guard link.service == .quorum else { return }
         link.streams[end].sentSinceTold = 0
         news.append((link.host(end), .writable(link.key, bytes: link.credit(end))))
@@ -461,7 +395,7 @@ package final class SimulatedNetwork {
     // MARK: - Streams
 
     /// Puts on the way what the window allows.
-    private func push(_ link: Link, _ end: LinkEnd) {
+    private func push(_ link: SimulatedLink, _ end: LinkEnd) {
         let backlog = link.streams[end].backlog.count
         let count = min(backlog, max(link.window - link.streams[end].untaken, 0))
         if count > 0 {
@@ -488,7 +422,7 @@ package final class SimulatedNetwork {
         scheduleFirst(link, end)
     }
 
-    private func scheduleFirst(_ link: Link, _ end: LinkEnd, extra: Int64 = 0) {
+    private func scheduleFirst(_ link: SimulatedLink, _ end: LinkEnd, extra: Int64 = 0) {
         guard !link.streams[end].isScheduled, let sentAt = link.streams[end].packets.first?.sentAt else { return }
         // The acceptor speaks once it knows of the connection; what the opener says comes behind the handshake.
         guard link.handshake == 3 || link.handshake == 2 && end == .opener else { return }
@@ -500,7 +434,7 @@ package final class SimulatedNetwork {
     }
 
     /// One end hears that the connection is gone.
-    private func reset(_ link: Link, at end: LinkEnd) {
+    private func reset(_ link: SimulatedLink, at end: LinkEnd) {
         let sender = end.other
         link.streams[sender].packets = [(clock(), .reset)]
         link.streams[sender].backlog = []
@@ -511,7 +445,7 @@ package final class SimulatedNetwork {
     }
 
     /// What was held goes on, if nothing holds it any more; if something does, it is held again.
-    private func wake(delay: (() -> Int64)? = nil, where concerns: (Link) -> Bool) {
+    private func wake(delay: (() -> Int64)? = nil, where concerns: (SimulatedLink) -> Bool) {
         for link in links where concerns(link) {
             if link.isHandshakeHeld {
                 link.isHandshakeHeld = false
@@ -528,8 +462,8 @@ package final class SimulatedNetwork {
         }
     }
 
-    private func ends(of host: Host) -> [(Link, LinkEnd)] {
-        var found: [(Link, LinkEnd)] = []
+    private func ends(of host: Host) -> [(SimulatedLink, LinkEnd)] {
+        var found: [(SimulatedLink, LinkEnd)] = []
         for link in links {
             if link.opener == host { found.append((link, .opener)) }
             if link.acceptor == host { found.append((link, .acceptor)) }
@@ -537,13 +471,13 @@ package final class SimulatedNetwork {
         return found
     }
 
-    private func forgetIfDone(_ link: Link) {
+    private func forgetIfDone(_ link: SimulatedLink) {
         guard !link.isOpen.opener, !link.isOpen.acceptor else { return }
         let isEmpty = link.streams.opener.isEmpty && link.streams.acceptor.isEmpty
         if isEmpty || link.isForgotten.opener && link.isForgotten.acceptor { forget(link) }
     }
 
-    private func forget(_ link: Link) { table[link.key.rawValue] = nil }
+    private func forget(_ link: SimulatedLink) { table[link.key.rawValue] = nil }
 }
 
 extension SeededGenerator {
